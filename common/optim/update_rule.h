@@ -1,0 +1,88 @@
+// Caffe's six solvers as update rules on flat spans: the one implementation
+// that servers and single-process training share.
+#ifndef CSSP_COMMON_OPTIM_UPDATE_RULE_H_
+#define CSSP_COMMON_OPTIM_UPDATE_RULE_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "proto/caffe.pb.h"
+
+namespace cssp {
+
+// What one clock's update needs beside the arrays.
+struct UpdateStep {
+  float rate = 0;      // learning rate of this clock, lr_mult not applied
+  int64_t update = 0;  // 0-based count of updates made: Adam's t is update + 1
+};
+
+// Per blob.
+struct BlobMultipliers {
+  float lr_mult = 1;
+  float decay_mult = 1;
+};
+
+// Immutable.  All arithmetic is fp32, element by element, compiled with
+// -ffp-contract=off: the same bits on every ISA and for every chunking.
+class UpdateRule {
+ public:
+  virtual ~UpdateRule() = default;
+
+  // From type, momentum, delta, ...; InvalidArgument where Caffe refuses
+  // (AdaGrad with momentum) and for an unknown type (known ones listed).
+  static absl::StatusOr<std::unique_ptr<UpdateRule>> Create(
+      const caffe::SolverParameter& solver);
+
+  virtual const char* type() const = 0;
+  // History arrays per parameter: 1, or 2 (AdaDelta, Adam).
+  virtual int num_history() const = 0;
+  // Linear in the gradient: fit for PER_PUSH.
+  virtual bool linear() const = 0;
+
+  // `gradient` is normalised and regularised, and may be overwritten.
+  // weights_out may equal weights_in.  history[k] has the spans' length.
+  virtual void Apply(const UpdateStep& step, const BlobMultipliers& blob,
+                     absl::Span<const float> weights_in,
+                     absl::Span<float> weights_out,
+                     absl::Span<float* const> history,
+                     absl::Span<float> gradient) const = 0;
+};
+
+// gradient = gradient * scale + decay * weights (L2) or decay * sign (L1),
+// where decay = weight_decay * decay_mult; Caffe's Normalize and Regularize.
+// scale = clip factor / iter_size.
+class Regularizer {
+ public:
+  static absl::StatusOr<Regularizer> Create(
+      const caffe::SolverParameter& solver);
+  void Apply(float scale, const BlobMultipliers& blob,
+             absl::Span<const float> weights, absl::Span<float> gradient) const;
+
+ private:
+  float weight_decay_ = 0;
+  bool l1_ = false;
+};
+
+// Sums of squares per kBlock floats of one blob's part, appended to *partials:
+// one double a block, accumulated in order in double.
+void SquaredNormPartials(absl::Span<const float> values, int64_t block,
+                         std::vector<double>* partials);
+
+// BVLC's ClipGradients: 1 where clip < 0 or norm <= clip, else clip / norm.
+float ClipFactor(double sum_of_squares, float clip_gradients);
+
+// Mean over contributors: out[i] = (parts[0][i] + parts[1][i] + ...) * scale in
+// that order.  One part: out = part * scale.
+void SumParts(absl::Span<const float* const> parts, float scale,
+              absl::Span<float> out);
+// Weighted by sample counts: sum(weight[p] * parts[p][i]).
+void WeightedSumParts(absl::Span<const float* const> parts,
+                      absl::Span<const float> weights, absl::Span<float> out);
+
+}  // namespace cssp
+
+#endif  // CSSP_COMMON_OPTIM_UPDATE_RULE_H_

@@ -1,0 +1,49 @@
+// Records by index, and batches dealt by clock.
+#ifndef CSSP_WORKER_DATA_DATA_SOURCE_H_
+#define CSSP_WORKER_DATA_DATA_SOURCE_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "common/tensor/shape.h"
+
+namespace cssp {
+
+// One record as it lies in the base: pixels as bytes or floats, and a label.
+// `channels x height x width`, planes as Datum has them.
+struct RecordView {
+  int channels = 0, height = 0, width = 0;
+  absl::string_view bytes;                // empty when the record holds floats
+  absl::Span<const float> floats;
+  int label = 0;
+};
+
+// A set of records of known size, read at random by index; read-only, so that
+// many workers share one LMDB.
+//
+// Thread-safe: Read may be called from several threads at once.
+class DataSource {
+ public:
+  virtual ~DataSource() = default;
+  virtual int64_t size() const = 0;
+  // Keeps the record's memory alive in `*storage` until that is overwritten.
+  // DataLoss when the record does not parse (base and key named).
+  virtual absl::StatusOr<RecordView> Read(int64_t index,
+                                          std::string* storage) const = 0;
+};
+
+// Opens an LMDB or LevelDB base of Datum records, keys in order.  Missing base:
+// NotFound that names the path and what makes one; a LevelDB that another
+// process holds: FailedPrecondition that says to use LMDB or one process.
+absl::StatusOr<std::unique_ptr<DataSource>> OpenLmdb(const std::string& path);
+absl::StatusOr<std::unique_ptr<DataSource>> OpenLevelDb(
+    const std::string& path);
+
+}  // namespace cssp
+
+#endif  // CSSP_WORKER_DATA_DATA_SOURCE_H_

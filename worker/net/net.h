@@ -1,0 +1,121 @@
+// A net: layers, the blobs between them, the parameters, and the plan that
+// runs them on one device.
+#ifndef CSSP_WORKER_NET_NET_H_
+#define CSSP_WORKER_NET_NET_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "common/device/device.h"
+#include "proto/caffe.pb.h"
+#include "worker/net/blob.h"
+#include "worker/net/gradient_sink.h"
+#include "worker/net/layer_registry.h"
+
+namespace cssp {
+
+class ExecutionPlan;
+class Executor;
+
+// One parameter blob as its owner declares it (a sharer refers to its owner).
+struct NetParam {
+  std::string key;      // "conv1/0", or the ParamSpec name where it has one
+  int layer = 0;        // owner's layer
+  int index = 0;        // among the owner layer's parameters
+  Shape shape;
+  float lr_mult = 1;
+  float decay_mult = 1;
+  ParamKind kind = ParamKind::kGradient;
+  float moving_average_fraction = 0;
+  int64_t offset = 0;   // floats from the slab's start, 16-float aligned
+};
+
+struct NetOptions {
+  caffe::NetState state;             // phase, level, stages
+  // Every blob keeps its own memory in Caffe's layout (pycaffe, debugging);
+  // off: the plan may alias, reformat and reuse.
+  bool keep_blobs = true;
+  std::string source_name;           // the prototxt's path, for messages
+  std::string root_folder;           // for relative data paths
+  uint64_t seed = 1;                 // fillers
+  // Test nets read the train net's weights: parameters are bound by layer name
+  // and index to this net's slab.
+  class Net* share_weights_with = nullptr;
+};
+
+// Thread-confined: the training thread.  Borrows registry and device.
+//
+// Invariants: (1) layers are those of the filtered, upgraded, split-inserted
+// NetParameter, in order.  (2) params() is ordered by completion of backward;
+// all weights lie in one slab, all gradients in one slab of two generations,
+// fp32, Caffe layout.  (3) Forward and Backward allocate nothing unless a
+// bottom changed shape.
+class Net {
+ public:
+  static absl::StatusOr<std::unique_ptr<Net>> Create(
+      const caffe::NetParameter& raw, const LayerRegistry& registry,
+      Device& device, const NetOptions& options);
+  ~Net();
+
+  // One pass.  `loss` (may be null) receives the weighted sum of losses.
+  // With `pass` > 0 gradients add onto the clock's earlier passes.
+  absl::Status Forward(const StepState& state, double* loss);
+  absl::Status Backward(const StepState& state);
+  // `last_pass`: gradients complete, the sink is told as they do.
+  absl::Status ForwardBackward(const StepState& state, bool last_pass,
+                               double* loss);
+
+  // Attach once; null detaches.  Borrowed.
+  void AttachSync(GradientSink* sink, WeightSource* source);
+
+  // Input nets: gives the named input blob a new shape and replans.
+  absl::Status Reshape();
+
+  const std::string& name() const;
+  caffe::Phase phase() const;
+  absl::Span<const std::string> layer_names() const;
+  const Layer& layer(int i) const;
+  Layer& mutable_layer(int i);
+  int num_layers() const;
+
+  // Blobs by name; null when there is none.  The blob's host view is coherent
+  // when it is taken (see Blob).
+  Blob* blob(absl::string_view name);
+  absl::Span<const std::string> blob_names() const;
+  // Net outputs: tops nobody consumes, in alphabetical order.
+  absl::Span<const std::string> output_names() const;
+  // loss_weight of an output blob, 0 where it is none; `index` in the blob.
+  float output_loss_weight(absl::string_view blob) const;
+  absl::Span<const std::string> input_names() const;
+
+  absl::Span<const NetParam> params() const;
+  // Slab index of parameter `index` of layer `layer` (its owner's if shared).
+  int param_of(int layer, int index) const;
+  int num_layer_params(int layer) const;
+  // Whole slabs, in floats.  Valid for the net's life.
+  absl::Span<float> weights();
+  absl::Span<float> gradients(int generation);
+  // To be called after writing weights() from outside.
+  void WeightsChanged();
+
+  // By layer name, BVLC's rules: sources without target are ignored with a log
+  // line, targets without source keep their values, a count or shape mismatch
+  // is InvalidArgument naming the layer, nothing half done.
+  absl::Status LoadWeights(const caffe::NetParameter& trained);
+  // The net with its blobs, as a .caffemodel holds it.
+  caffe::NetParameter ToProto(bool with_gradients) const;
+
+ private:
+  struct Impl;
+  explicit Net(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace cssp
+
+#endif  // CSSP_WORKER_NET_NET_H_

@@ -45,6 +45,10 @@ struct RocksDbOptions {
 };
 absl::StatusOr<std::unique_ptr<ParamStore>> OpenRocksDbStore(
     const RocksDbOptions& options);
+// Another process's store, as it was when this opens it: Write and Delete are
+// FailedPrecondition.  NotFound when the directory holds no store.
+absl::StatusOr<std::unique_ptr<ParamStore>> OpenRocksDbStoreReadOnly(
+    const std::string& directory);
 std::unique_ptr<ParamStore> MakeMemoryStore();
 
 }  // namespace cssp

@@ -51,9 +51,16 @@ class SlabLayout {
   static constexpr int64_t kBlock = 4096;
   static constexpr int64_t kMaxFloats = int64_t{1} << 40;
   static constexpr int kMaxBlobs = 1 << 20;
+  static constexpr int64_t kMaxChunks = int64_t{1} << 20;
+  static constexpr int64_t kMinChunkBytes = kBlock * sizeof(float);
+  static constexpr int64_t kMaxChunkBytes = int64_t{4} << 20;
+  // Small enough that a few hundred kilobytes of model spread over the servers
+  // and leave while backward still runs.
+  static constexpr int64_t kDefaultChunkBytes = int64_t{256} << 10;
 
-  // InvalidArgument: no blobs, duplicate keys, counts <= 0 or beyond the limits
-  // above, chunk_bytes below one block or above 4 MiB.
+  // InvalidArgument: no blobs, duplicate keys, counts <= 0, unlike the shape or
+  // beyond the limits above, chunk_bytes below one block or above 4 MiB.
+  // chunk_bytes 0 means the default.
   static absl::StatusOr<SlabLayout> Create(std::vector<BlobSpec> blobs,
                                            int64_t chunk_bytes);
 

@@ -21,7 +21,7 @@ std::string FrameValue(absl::string_view key, absl::string_view value) {
   const uint32_t crc = FrameCrc(key, value);
   std::string framed;
   framed.reserve(value.size() + kCrcBytes);
-  framed.append(value);
+  framed.append(value.data(), value.size());
   for (int byte = 0; byte < 4; ++byte)
     framed.push_back(static_cast<char>(crc >> (8 * byte)));
   return framed;

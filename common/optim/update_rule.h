@@ -67,8 +67,9 @@ class Regularizer {
   bool l1_ = false;
 };
 
-// Sums of squares per kBlock floats of one blob's part, appended to *partials:
-// one double a block, accumulated in order in double.
+// Sums of squares per `block` floats of one blob's part, appended to *partials:
+// one double a block.  Element i of a block is added in double to lane i % 8,
+// then the eight lanes are added in order: vector code gives the same bits.
 void SquaredNormPartials(absl::Span<const float> values, int64_t block,
                          std::vector<double>* partials);
 

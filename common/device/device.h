@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -57,6 +58,8 @@ class Device {
   virtual DeviceType type() const = 0;
   // "CPU (2 threads)", "NVIDIA H200 (device 0)".
   virtual std::string name() const = 0;
+  // Compute threads of the processor; 1 on a GPU.
+  virtual int threads() const { return 1; }
   virtual absl::StatusOr<Buffer> Allocate(size_t bytes) = 0;
   virtual absl::StatusOr<std::unique_ptr<Stream>> NewStream() = 0;
 
@@ -75,6 +78,8 @@ class Device {
 };
 
 // The processor, with `threads` compute threads (0: all that affinity allows).
+// NewStream gives the calling thread that many OpenMP threads, so kernels that
+// it launches obey; a device of its own suits each launching thread.
 std::unique_ptr<Device> MakeCpuDevice(int threads);
 
 // One GPU.  Unimplemented where no CUDA is built in (no_cuda.cc), NotFound

@@ -112,6 +112,9 @@ struct LayerTraits {
   // Top 0 is bottom 0 seen under another shape: the plan aliases both data and
   // gradient, Forward and Backward are never called (Flatten, Reshape).
   bool is_view = false;
+  // Every top has bottom 0's values (Split): the plan aliases their data,
+  // Forward is never called.  Gradients are each their own.
+  bool shares_data = false;
   bool has_backward = true;
   bool is_source = false;         // produces data, has no bottoms
   bool data_dependent_shape = false;

@@ -16,6 +16,8 @@ namespace cssp {
 
 // One record as it lies in the base: pixels as bytes or floats, and a label.
 // `channels x height x width`, planes as Datum has them.
+// Invariant: exactly one of `bytes` and `floats` is filled, with as many
+// elements as the extents say.
 struct RecordView {
   int channels = 0, height = 0, width = 0;
   absl::string_view bytes;                // empty when the record holds floats
@@ -33,16 +35,27 @@ class DataSource {
   virtual int64_t size() const = 0;
   // Keeps the record's memory alive in `*storage` until that is overwritten.
   // DataLoss when the record does not parse (base and key named).
+  // Unimplemented when it holds a compressed image.
+  // REQUIRES: 0 <= index < size().
   virtual absl::StatusOr<RecordView> Read(int64_t index,
                                           std::string* storage) const = 0;
 };
 
+enum class BaseFormat { kLmdb, kLevelDb };
+
+// "lmdb" or "leveldb"; anything else is InvalidArgument.
+absl::StatusOr<BaseFormat> ParseBaseFormat(absl::string_view name);
+
 // Opens an LMDB or LevelDB base of Datum records, keys in order.  Missing base:
 // NotFound that names the path and what makes one; a LevelDB that another
-// process holds: FailedPrecondition that says to use LMDB or one process.
+// process holds: FailedPrecondition that says to use LMDB or one process; a
+// base of the other kind: InvalidArgument that names the right backend.
+// The base must not be written to while it is open.
 absl::StatusOr<std::unique_ptr<DataSource>> OpenLmdb(const std::string& path);
 absl::StatusOr<std::unique_ptr<DataSource>> OpenLevelDb(
     const std::string& path);
+absl::StatusOr<std::unique_ptr<DataSource>> OpenBase(BaseFormat format,
+                                                     const std::string& path);
 
 }  // namespace cssp
 

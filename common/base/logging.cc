@@ -26,10 +26,10 @@ int ExitCodeFor(absl::string_view program, const absl::Status& status) {
     case absl::StatusCode::kUnimplemented:
     case absl::StatusCode::kOutOfRange:
     case absl::StatusCode::kDataLoss:
-      return 2;
     case absl::StatusCode::kUnavailable:
     case absl::StatusCode::kDeadlineExceeded:
-      return 3;
+    case absl::StatusCode::kUnauthenticated:
+      return 2;
     default:
       return 1;
   }

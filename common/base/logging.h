@@ -14,9 +14,8 @@ namespace cssp {
 void InitLogging(const char* program);
 
 // Prints "<program>: <message>" as one line on stderr and gives the exit code
-// that scripts test: 0 ok; 2 the user's mistake (InvalidArgument, NotFound,
-// AlreadyExists, FailedPrecondition, Unimplemented, OutOfRange, DataLoss) ;
-// 3 unreachable (Unavailable, DeadlineExceeded); 1 anything else.
+// that scripts test: 0 ok; 2 something the caller can mend: bad input, an absent
+// file or job, a port in use, nobody at the given address; 1 anything else.
 int ExitCodeFor(absl::string_view program, const absl::Status& status);
 
 }  // namespace cssp

@@ -1,0 +1,126 @@
+"""What tests that run the real programs share: where things are, running them,
+skips that are counted by name, and taking everything down again."""
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("CSSP_BUILD_DIR", ROOT / "build"))
+BIN = BUILD / "bin"
+TOOLS = BUILD / "tools"
+CAFFE = TOOLS / "caffe"
+
+
+def data_dir():
+    """The raw test data, or None."""
+    path = pathlib.Path(os.environ.get("CSSP_TEST_DATA", ROOT.parent / "shared/data"))
+    return path if (path / "unpack.sh").exists() else None
+
+
+def unpacked_dir(*sets):
+    """The unpacked sets (cifar10, mnist, ...), or None where there is no data."""
+    raw = data_dir()
+    if raw is None:
+        return None
+    target = os.environ.get("CSSP_UNPACKED_DATA", str(BUILD / "test-data"))
+    subprocess.run([raw / "unpack.sh", target, *sets], check=True,
+                   stdout=subprocess.DEVNULL)
+    return pathlib.Path(target)
+
+
+class ProgramTest(unittest.TestCase):
+    """A temporary folder per class; processes started here die with the test."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.work = pathlib.Path(tempfile.mkdtemp(prefix="cssp-test-"))
+        cls.addClassCleanup(shutil.rmtree, cls.work, ignore_errors=True)
+
+    def skip(self, why):
+        # GoogleTest's form: tests/run.sh lists skips of both kinds.
+        print(f"[  SKIPPED ] {type(self).__name__}.{self._testMethodName}", flush=True)
+        self.skipTest(why)
+
+    def need_data(self, *sets):
+        path = unpacked_dir(*sets)
+        if path is None:
+            self.skip("no test data ($CSSP_TEST_DATA)")
+        return path
+
+    def run_program(self, *command, rc=0, timeout=600, cwd=None, env=None):
+        """Runs to the end; the exit code must be `rc`. Gives (stdout, stderr)."""
+        done = subprocess.run([str(c) for c in command], capture_output=True,
+                              text=True, timeout=timeout, cwd=cwd or self.work,
+                              env={**os.environ, **(env or {})})
+        self.assertEqual(done.returncode, rc,
+                         f"{' '.join(map(str, command))}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}")
+        return done.stdout, done.stderr
+
+    def start(self, *command, log=None, cwd=None, env=None):
+        """Starts a process that the test takes down at its end."""
+        out = open(log, "wb") if log else subprocess.DEVNULL
+        process = subprocess.Popen([str(c) for c in command], stdout=out, stderr=out,
+                                   cwd=cwd or self.work, env={**os.environ, **(env or {})},
+                                   start_new_session=True)
+        if log:
+            out.close()
+        self.addCleanup(take_down, process)
+        return process
+
+    def start_servers(self, count, tag="ps", extra=()):
+        """`count` ps-servers on loopback, the first one coordinator. Gives
+        (processes, coordinator address)."""
+        processes, coordinator = [], None
+        for i in range(count):
+            ready = self.work / f"{tag}-{i}.ready"
+            ready.unlink(missing_ok=True)
+            sets = [f"--set=id=ps-{i}", f"--set=state_dir={self.work}/{tag}-{i}",
+                    f"--set=ready_file={ready}"]
+            if coordinator:
+                sets.append(f"--set=coordinator={coordinator}")
+            process = self.start(BIN / "ps-server", *sets, *extra,
+                                 log=self.work / f"{tag}-{i}.log")
+            wait_for(lambda: ready.exists() or process.poll() is not None, 20)
+            self.assertTrue(ready.exists(), (self.work / f"{tag}-{i}.log").read_text())
+            processes.append(process)
+            if coordinator is None:
+                coordinator = addresses(ready)["control"]
+        return processes, coordinator
+
+
+def addresses(ready_file):
+    return dict(part.split("=", 1) for part in pathlib.Path(ready_file).read_text().split())
+
+
+def wait_for(condition, seconds):
+    """True once condition() holds, False when the time is over."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return condition()
+
+
+def take_down(process):
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            pass
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
+
+
+def main():
+    unittest.main(argv=sys.argv[:1], verbosity=2)

@@ -4,7 +4,6 @@
 #define CSSP_COMMON_TRANSPORT_TRANSPORT_H_
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 
@@ -45,6 +44,10 @@ class TransportHandler {
   // once; pending sends have been reported before it.  Arrivals begun but not
   // finished are dropped: their memory is free again.
   virtual void OnDisconnect(EndpointId peer, absl::Status why) = 0;
+  // An arrival ended without OnMessage because of a Close: the memory that
+  // OnArrival gave for it is free again.  After OnDisconnect all memory is,
+  // whether this was called or not.
+  virtual void OnArrivalDropped(EndpointId peer, uint8_t* memory) {}
 };
 
 struct TransportOptions {
@@ -56,6 +59,8 @@ struct TransportOptions {
   size_t max_header_bytes = 256;
   size_t max_payload_bytes = size_t{4} << 20;
   size_t max_endpoints = 4096;
+  // A peer that connected to us and says nothing valid for so long is dropped.
+  absl::Duration handshake_timeout = absl::Seconds(2);
 };
 
 // Thread-confined: the thread that polls.  Exception: Wake.
@@ -75,8 +80,8 @@ class Transport {
   virtual absl::Status Send(EndpointId peer, absl::Span<const uint8_t> header,
                             absl::Span<const uint8_t> payload,
                             uint64_t token) = 0;
-  // Closes at once; no callbacks for this endpoint after it returns, except
-  // OnSent for memory still in use, from later Polls.
+  // Closes at once; no callbacks for this endpoint after it returns, except,
+  // from later Polls, OnSent and OnArrivalDropped for memory still in use.
   virtual void Close(EndpointId peer) = 0;
   // Makes progress, calls the handler; gives the number of events.
   virtual int Poll() = 0;

@@ -1,0 +1,23 @@
+// One registration per file of this folder; builtin_layers.cc calls them all.
+#ifndef CSSP_WORKER_LAYERS_CPU_CPU_LAYERS_H_
+#define CSSP_WORKER_LAYERS_CPU_CPU_LAYERS_H_
+
+#include "absl/status/status.h"
+#include "worker/net/layer_registry.h"
+
+namespace cssp::cpu {
+
+absl::Status RegisterAccuracy(LayerRegistry& registry);
+absl::Status RegisterConvolution(LayerRegistry& registry);
+absl::Status RegisterDropout(LayerRegistry& registry);
+absl::Status RegisterInnerProduct(LayerRegistry& registry);
+absl::Status RegisterLrn(LayerRegistry& registry);
+absl::Status RegisterNeurons(LayerRegistry& registry);
+absl::Status RegisterPooling(LayerRegistry& registry);
+absl::Status RegisterSoftmax(LayerRegistry& registry);
+absl::Status RegisterSoftmaxLoss(LayerRegistry& registry);
+absl::Status RegisterSplit(LayerRegistry& registry);
+
+}  // namespace cssp::cpu
+
+#endif  // CSSP_WORKER_LAYERS_CPU_CPU_LAYERS_H_

@@ -1,0 +1,83 @@
+#include "worker/layers/inner_product_layer.h"
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "oneapi/dnnl/dnnl.h"
+#include "worker/layers/cpu/cpu_layers.h"
+#include "worker/layers/cpu/kernels.h"
+
+namespace cssp::cpu {
+namespace {
+
+// C(m,n) = op(A) op(B) + beta * C, all row-major and dense.
+absl::Status Gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n,
+                  int64_t k, const float* a, const float* b, float beta,
+                  float* c) {
+  const dnnl_status_t status = dnnl_sgemm(
+      transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', m, n, k, 1.0f, a,
+      transpose_a ? m : k, b, transpose_b ? k : n, beta, c, n);
+  if (status == dnnl_success) return absl::OkStatus();
+  return absl::InternalError(
+      absl::StrCat("inner product: oneDNN: sgemm failed (", status, ")"));
+}
+
+float Beta(GradientMode mode) { return mode == GradientMode::kAdd ? 1 : 0; }
+
+// Thread-confined: the training thread.
+class InnerProductLayerCpu final : public InnerProductLayer {
+ public:
+  using InnerProductLayer::InnerProductLayer;
+
+  absl::Status Forward(StepContext& step, const ForwardArgs& args) override {
+    const int64_t n = num_output(), k = inputs();
+    const int64_t m = args.bottom[0].count() / k;
+    float* y = args.top[0].data();
+    if (bias()) {
+      const float* b = args.param[1].data();
+      for (int64_t i = 0; i < m; ++i) std::memcpy(y + i * n, b, n * sizeof(*b));
+    }
+    return Gemm(false, !transpose(), m, n, k, args.bottom[0].data(),
+                args.param[0].data(), bias() ? 1 : 0, y);
+  }
+
+  absl::Status Backward(StepContext& step, const BackwardArgs& args) override {
+    const int64_t n = num_output(), k = inputs();
+    const int64_t m = args.top_gradient[0].count() / n;
+    const float* dy = args.top_gradient[0].data();
+    if (const GradientTensor& w = args.param_gradient[0];
+        w.mode != GradientMode::kNone) {
+      const float* x = args.bottom[0].data();
+      RETURN_IF_ERROR(transpose()
+                          ? Gemm(true, false, k, n, m, x, dy, Beta(w.mode),
+                                 w.tensor.data())
+                          : Gemm(true, false, n, k, m, dy, x, Beta(w.mode),
+                                 w.tensor.data()));
+    }
+    if (bias()) BiasGradient(m, dy, args.param_gradient[1]);
+    if (const GradientTensor& x = args.bottom_gradient[0];
+        x.mode != GradientMode::kNone) {
+      return Gemm(false, transpose(), m, k, n, dy, args.param[0].data(),
+                  Beta(x.mode), x.tensor.data());
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  void BiasGradient(int64_t m, const float* dy, const GradientTensor& bias) {
+    const int64_t n = num_output();
+    Store(bias.mode, bias.tensor.data(), n, [=](int64_t o) {
+      float sum = 0;
+      for (int64_t i = 0; i < m; ++i) sum += dy[i * n + o];
+      return sum;
+    });
+  }
+};
+
+}  // namespace
+
+absl::Status RegisterInnerProduct(LayerRegistry& registry) {
+  return registry.Register("InnerProduct", DeviceType::kCpu,
+                           MakeLayer<InnerProductLayerCpu>);
+}
+
+}  // namespace cssp::cpu

@@ -1,0 +1,123 @@
+#!/usr/bin/python3
+"""Writes caffe-ssp.json, the dashboard, from the table below.
+
+A test runs this and compares: change the table, not the JSON.
+"""
+import json
+import pathlib
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+W = '{job_id=~"$job_id",worker=~"$worker"}'
+S = '{instance=~"$instance"}'
+J = '{job_id=~"$job_id",instance=~"$instance"}'
+RATE = "[$__rate_interval]"
+
+# Rows of panels: (title, description, unit, [(expression, legend)]).
+ROWS = [
+    ("Training", [
+        ("Loss", "Loss of each worker's last clock.", "short",
+         [(f"cssp_worker_loss_value{W}", "worker {{worker}}")]),
+        ("Images per second", "Samples trained, all workers of the job.", "short",
+         [(f"sum by (job_id) (rate(cssp_worker_samples_total{W}{RATE}))", "{{job_id}}")]),
+        ("Clock", "Clocks committed by each worker; the spread is at most the bound.", "short",
+         [(f"cssp_worker_clock_clocks{W}", "worker {{worker}}")]),
+        ("Duration of a clock, p50 and p95", "Compute and waiting together.", "s",
+         [(f"histogram_quantile(0.5, sum by (le) (rate(cssp_worker_clock_duration_seconds_bucket{W}{RATE})))", "p50"),
+          (f"histogram_quantile(0.95, sum by (le) (rate(cssp_worker_clock_duration_seconds_bucket{W}{RATE})))", "p95")]),
+    ]),
+    ("Staleness", [
+        ("Share of time spent waiting for weights", "High at s=0 with stragglers: raise the bound.", "percentunit",
+         [(f"rate(cssp_worker_weight_wait_seconds_total{W}{RATE})", "worker {{worker}}")]),
+        ("Staleness of reads", "Mean of clock minus version, per chunk read.", "short",
+         [(f"rate(cssp_worker_read_staleness_clocks_sum{W}{RATE}) / rate(cssp_worker_read_staleness_clocks_count{W}{RATE})", "worker {{worker}}")]),
+        ("Parked pulls", "Reads that wait at a server for the bound.", "short",
+         [(f"cssp_server_parked_pulls{J}", "{{instance}} {{job_id}}")]),
+        ("Clocks closed by a server", "Minimum over live workers.", "short",
+         [(f"cssp_server_min_clock_clocks{J}", "{{instance}} {{job_id}}")]),
+    ]),
+    ("Data plane", [
+        ("Gradients in, weights out", "Payload bytes per second at each server.", "Bps",
+         [(f'sum by (instance) (rate(cssp_transport_bytes_total{{instance=~"$instance",direction="received"}}{RATE}))', "{{instance}} in"),
+          (f'sum by (instance) (rate(cssp_transport_bytes_total{{instance=~"$instance",direction="sent"}}{RATE}))', "{{instance}} out")]),
+        ("Push latency, p50 and p99", "From a push to its acknowledgement.", "s",
+         [(f"histogram_quantile(0.5, sum by (le) (rate(cssp_worker_push_latency_seconds_bucket{W}{RATE})))", "p50"),
+          (f"histogram_quantile(0.99, sum by (le) (rate(cssp_worker_push_latency_seconds_bucket{W}{RATE})))", "p99")]),
+        ("Refused and duplicate pushes", "Duplicates are normal after a reconnect.", "short",
+         [(f"sum by (instance) (rate(cssp_server_refused_total{J}{RATE}))", "{{instance}} refused"),
+          (f"sum by (instance) (rate(cssp_server_duplicate_pushes_total{J}{RATE}))", "{{instance}} duplicate")]),
+        ("Connections lost", "Peers that died or left.", "short",
+         [(f"rate(cssp_transport_lost_connections_total{S}{RATE})", "{{instance}}")]),
+    ]),
+    ("Processes", [
+        ("Processor time", "Cores in use.", "short",
+         [(f"rate(process_cpu_seconds_total{S}{RATE})", "{{instance}}")]),
+        ("Resident memory", "Of servers and workers.", "bytes",
+         [(f"process_resident_memory_bytes{S}", "{{instance}}")]),
+        ("Parameters held", "Bytes of values and history at each server.", "bytes",
+         [(f"cssp_server_parameter_bytes{S}", "{{instance}}")]),
+        ("Last checkpoint", "Clock of the last durable cut.", "short",
+         [(f"cssp_server_checkpoint_clock_clocks{J}", "{{instance}} {{job_id}}")]),
+    ]),
+]
+
+
+def panel(number, title, text, unit, targets, x, y):
+    return {
+        "id": number, "type": "timeseries", "title": title, "description": text,
+        "datasource": {"type": "prometheus", "uid": "${datasource}"},
+        "gridPos": {"h": 8, "w": 6, "x": x, "y": y},
+        "fieldConfig": {"defaults": {"unit": unit, "min": 0,
+                                     "custom": {"lineWidth": 1, "fillOpacity": 5}},
+                        "overrides": []},
+        "options": {"legend": {"displayMode": "list", "placement": "bottom"},
+                    "tooltip": {"mode": "multi", "sort": "desc"}},
+        "targets": [{"refId": chr(65 + i), "expr": expr, "legendFormat": legend,
+                     "datasource": {"type": "prometheus", "uid": "${datasource}"}}
+                    for i, (expr, legend) in enumerate(targets)],
+    }
+
+
+def variable(name, label, query):
+    return {"name": name, "label": label, "type": "query", "refresh": 2, "sort": 1,
+            "datasource": {"type": "prometheus", "uid": "${datasource}"},
+            "definition": query, "query": {"query": query, "refId": name},
+            "includeAll": True, "multi": True, "allValue": ".*",
+            "current": {"text": "All", "value": "$__all"}}
+
+
+def dashboard():
+    panels, number, y = [], 1, 0
+    for title, row in ROWS:
+        panels.append({"id": number, "type": "row", "title": title, "collapsed": False,
+                       "gridPos": {"h": 1, "w": 24, "x": 0, "y": y}, "panels": []})
+        number, y = number + 1, y + 1
+        for i, entry in enumerate(row):
+            panels.append(panel(number, *entry, x=6 * i, y=y))
+            number += 1
+        y += 8
+    return {
+        "uid": "caffe-ssp", "title": "Caffe-SSP", "tags": ["caffe-ssp"],
+        "schemaVersion": 42, "version": 1, "editable": False, "timezone": "browser",
+        "refresh": "10s", "time": {"from": "now-30m", "to": "now"},
+        "templating": {"list": [
+            {"name": "datasource", "label": "Data source", "type": "datasource",
+             "query": "prometheus", "current": {}},
+            variable("job_id", "Job", "label_values(cssp_worker_clock_clocks, job_id)"),
+            variable("worker", "Worker", 'label_values(cssp_worker_clock_clocks{job_id=~"$job_id"}, worker)'),
+            variable("instance", "Process", "label_values(process_cpu_seconds_total, instance)"),
+        ]},
+        "annotations": {"list": []}, "links": [], "panels": panels,
+    }
+
+
+def main():
+    text = json.dumps(dashboard(), indent=1) + "\n"
+    if sys.argv[1:] == ["--check"]:
+        same = (HERE / "caffe-ssp.json").read_text() == text
+        sys.exit(0 if same else "caffe-ssp.json is not what make_dashboard.py writes")
+    (HERE / "caffe-ssp.json").write_text(text)
+
+
+if __name__ == "__main__":
+    main()

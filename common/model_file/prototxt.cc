@@ -1,0 +1,201 @@
+#include "common/model_file/prototxt.h"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/base/status_macros.h"
+#include "common/model_file/file_bytes.h"
+#include "google/protobuf/descriptor.h"
+#include "google/protobuf/io/tokenizer.h"
+#include "google/protobuf/text_format.h"
+
+namespace cssp {
+namespace {
+
+namespace pb = google::protobuf;
+
+constexpr int64_t kMaxTextBytes = int64_t{1} << 30;
+constexpr int kMaxDepth = 64;  // of nested messages
+
+// A place in a text, counted from 0; line -1: unknown.
+struct Position {
+  int line = -1;
+  int column = 0;
+};
+
+// Thread-confined: one parse.  Keeps the first error: later ones follow from it.
+class FirstError final : public pb::io::ErrorCollector {
+ public:
+  void AddError(int line, pb::io::ColumnNumber column,
+                const std::string& message) override {
+    if (failed_) return;
+    failed_ = true;
+    position_ = {line, column};
+    message_ = message;
+  }
+  void AddWarning(int, pb::io::ColumnNumber, const std::string&) override {}
+
+  const Position& position() const { return position_; }
+  const std::string& message() const { return message_; }
+
+ private:
+  bool failed_ = false;
+  Position position_;
+  std::string message_;
+};
+
+// Edits (insert, delete, replace) that turn a into b.
+int EditDistance(absl::string_view a, absl::string_view b) {
+  std::vector<int> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = static_cast<int>(j);
+  for (size_t i = 1; i <= a.size(); ++i) {
+    int diagonal = row[0];
+    row[0] = static_cast<int>(i);
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const int replaced = diagonal + (a[i - 1] != b[j - 1]);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
+    }
+  }
+  return row[b.size()];
+}
+
+// The field of `type` that `name` may have meant; empty when none is near.
+std::string NearestField(const pb::Descriptor& type, absl::string_view name) {
+  constexpr size_t kLongestName = 64;
+  if (name.size() > kLongestName) return "";
+  std::string nearest;
+  int least = static_cast<int>(std::max<size_t>(2, name.size() / 3)) + 1;
+  for (int i = 0; i < type.field_count(); ++i) {
+    const int distance = EditDistance(name, type.field(i)->name());
+    if (distance >= least) continue;
+    least = distance;
+    nearest = type.field(i)->name();
+  }
+  return nearest;
+}
+
+struct UnknownField {
+  std::string type;
+  std::string name;
+};
+
+// Protobuf's own words for a field that does not exist.
+bool ParseUnknownField(absl::string_view message, UnknownField* unknown) {
+  const std::vector<absl::string_view> parts = [&] {
+    std::vector<absl::string_view> quoted;
+    size_t at = 0;
+    while ((at = message.find('"', at)) != absl::string_view::npos) {
+      const size_t end = message.find('"', at + 1);
+      if (end == absl::string_view::npos) break;
+      quoted.push_back(message.substr(at + 1, end - at - 1));
+      at = end + 1;
+    }
+    return quoted;
+  }();
+  if (parts.size() != 2 || message.find("has no field named") ==
+                               absl::string_view::npos)
+    return false;
+  *unknown = {std::string(parts[0]), std::string(parts[1])};
+  return true;
+}
+
+// The offset of a tokenizer position, whose columns jump to multiples of 8 at
+// tabs.
+size_t OffsetOf(absl::string_view text, Position position) {
+  size_t offset = 0;
+  for (int line = 0; line < position.line; ++line) {
+    const size_t end = text.find('\n', offset);
+    if (end == absl::string_view::npos) return text.size();
+    offset = end + 1;
+  }
+  for (int column = 0; offset < text.size() && column < position.column;
+       ++offset)
+    column += text[offset] == '\t' ? 8 - column % 8 : 1;
+  return offset;
+}
+
+Position PositionOf(absl::string_view text, size_t offset) {
+  const absl::string_view before = text.substr(0, offset);
+  const auto line = std::count(before.begin(), before.end(), '\n');
+  const size_t start = before.rfind('\n');
+  return {static_cast<int>(line),
+          static_cast<int>(offset -
+                           (start == absl::string_view::npos ? 0 : start + 1))};
+}
+
+// Protobuf reports the token behind an unknown field: go back to its name.
+Position BackToName(absl::string_view text, Position reported,
+                    absl::string_view name) {
+  const size_t offset = OffsetOf(text, reported);
+  const size_t found = text.substr(0, offset).rfind(name);
+  return found == absl::string_view::npos ? reported
+                                          : PositionOf(text, found);
+}
+
+std::string Described(const UnknownField& unknown) {
+  std::string type = unknown.type;
+  if (const size_t dot = type.rfind('.'); dot != std::string::npos)
+    type.erase(0, dot + 1);
+  std::string text =
+      absl::StrCat("unknown field '", unknown.name, "' in ", type);
+  const pb::Descriptor* descriptor =
+      pb::DescriptorPool::generated_pool()->FindMessageTypeByName(
+          unknown.type);
+  if (descriptor == nullptr) return text;
+  const std::string near = NearestField(*descriptor, unknown.name);
+  if (!near.empty()) absl::StrAppend(&text, ": did you mean '", near, "'?");
+  return text;
+}
+
+absl::Status Complain(absl::string_view text, absl::string_view source_name,
+                      const FirstError& error) {
+  Position position = error.position();
+  std::string message = error.message();
+  UnknownField unknown;
+  if (ParseUnknownField(message, &unknown)) {
+    message = Described(unknown);
+    position = BackToName(text, position, unknown.name);
+  }
+  if (position.line < 0)
+    return absl::InvalidArgumentError(
+        absl::StrCat(source_name, ": ", message));
+  return absl::InvalidArgumentError(
+      absl::StrCat(source_name, ":", position.line + 1, ":",
+                   position.column + 1, ": ", message));
+}
+
+}  // namespace
+
+absl::Status ParseText(absl::string_view text, absl::string_view source_name,
+                       pb::Message* message) {
+  message->Clear();
+  if (text.find('\0') != absl::string_view::npos)
+    return absl::InvalidArgumentError(
+        absl::StrCat(source_name, ": a binary file, not a text prototxt"));
+  FirstError error;
+  pb::TextFormat::Parser parser;
+  parser.RecordErrorsTo(&error);
+  parser.SetRecursionLimit(kMaxDepth);
+  if (parser.ParseFromString(std::string(text), message))
+    return absl::OkStatus();
+  message->Clear();
+  return Complain(text, source_name, error);
+}
+
+absl::Status ReadTextFile(const std::string& path, pb::Message* message) {
+  ASSIGN_OR_RETURN(const std::string text, ReadFileBytes(path, kMaxTextBytes));
+  return ParseText(text, path, message);
+}
+
+absl::StatusOr<caffe::NetParameter> ReadNetText(const std::string& path) {
+  caffe::NetParameter net;
+  RETURN_IF_ERROR(ReadTextFile(path, &net));
+  return net;
+}
+
+}  // namespace cssp

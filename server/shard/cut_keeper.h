@@ -1,0 +1,59 @@
+// Retained cuts: the versions that an evaluator may still ask for exactly, and
+// those that become checkpoints.
+#ifndef CSSP_SERVER_SHARD_CUT_KEEPER_H_
+#define CSSP_SERVER_SHARD_CUT_KEEPER_H_
+
+#include <cstdint>
+#include <list>
+#include <vector>
+
+#include "proto/caffe.pb.h"
+#include "server/shard/buffer_pool.h"
+#include "server/shard/order_book.h"
+
+namespace cssp {
+
+// What a clock's cut is for.
+struct CutKind {
+  bool test = false;
+  bool durable = false;  // with history; goes to the store
+  bool any() const { return test || durable; }
+};
+
+struct RetainedCut {
+  int64_t clock = 0;
+  CutKind kind;
+  int filled = 0;  // chunks in
+  // By local chunk: array 0 the values, then (durable cuts) history copies.
+  std::vector<std::vector<BufferRef>> chunks;
+};
+
+// Thread-confined: the shard.  Invariants: a cut holds version `clock` of every
+// chunk, whatever else has been applied since; of complete cuts the newest two
+// of each kind are kept (one in use, one waiting), incomplete ones always.
+class CutKeeper {
+ public:
+  CutKeeper(const caffe::SolverParameter& solver, int64_t start_clock,
+            int num_chunks);
+
+  // Caffe's test and snapshot points, the last clock, and orders.
+  CutKind KindAt(int64_t clock, const OrderBook& orders) const;
+  // Chunk `chunk` has reached `clock`; gives the cut when that completes it.
+  const RetainedCut* Add(int64_t clock, CutKind kind, int chunk,
+                         std::vector<BufferRef> arrays);
+  // Null: not (or no longer) retained, or not durable and slot > 0.
+  const BufferRef* Find(int64_t clock, int chunk, int slot) const;
+  int size() const { return static_cast<int>(cuts_.size()); }
+
+ private:
+  void DropOld();
+
+  const caffe::SolverParameter solver_;
+  const int64_t start_clock_;
+  const int num_chunks_;
+  std::list<RetainedCut> cuts_;  // by clock
+};
+
+}  // namespace cssp
+
+#endif  // CSSP_SERVER_SHARD_CUT_KEEPER_H_

@@ -1,0 +1,172 @@
+#include "server/shard/param_table.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace cssp {
+
+absl::StatusOr<ParamTable> ParamTable::Create(const TableOptions& options,
+                                              TableOutput& output) {
+  constexpr int64_t kMaxFloats = int64_t{1} << 34;
+  if (options.rows < 1 || options.width < 1 ||
+      options.width > ps::kMaxTableWidth ||
+      options.rows > kMaxFloats / options.width || options.workers < 1 ||
+      options.staleness < 0 || options.servers < 1 || options.self < 0 ||
+      options.self >= options.servers) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("table ", options.id, ": ", options.rows, " rows of ",
+                     options.width, " floats, staleness ", options.staleness,
+                     " cannot be"));
+  }
+  return ParamTable(options, output);
+}
+
+ParamTable::ParamTable(const TableOptions& options, TableOutput& output)
+    : options_(options),
+      output_(&output),
+      values_((options.rows + options.servers - 1 - options.self) /
+              options.servers * options.width),
+      lanes_(options.workers) {}
+
+bool ParamTable::Mine(int64_t row) const {
+  return row >= 0 && row < options_.rows &&
+         row % options_.servers == options_.self;
+}
+
+float* ParamTable::MutableRow(int64_t row) {
+  return values_.data() + row / options_.servers * options_.width;
+}
+
+absl::Span<const float> ParamTable::row(int64_t row) const {
+  return absl::MakeConstSpan(values_).subspan(
+      row / options_.servers * options_.width, options_.width);
+}
+
+ps::Reason ParamTable::Inc(const ps::TableInc& inc) {
+  if (inc.rank < 0 || inc.rank >= options_.workers || inc.sequence == 0 ||
+      inc.deltas.size() != inc.rows.size() * options_.width) {
+    return ps::Reason::kBadMessage;
+  }
+  for (int64_t row : inc.rows) {
+    if (!Mine(row)) return ps::Reason::kNotMine;
+  }
+  Lane& lane = lanes_[inc.rank];
+  if (inc.sequence <= lane.applied) return ps::Reason::kDuplicate;
+  if (inc.sequence > lane.applied + kMaxHeld) return ps::Reason::kTooFarAhead;
+  const auto at = std::lower_bound(
+      lane.held.begin(), lane.held.end(), inc.sequence,
+      [](const ps::TableInc& held, uint64_t s) { return held.sequence < s; });
+  if (at != lane.held.end() && at->sequence == inc.sequence) {
+    return ps::Reason::kDuplicate;
+  }
+  lane.held.insert(at, inc);
+  Settle(lane);
+  return ps::Reason::kNone;
+}
+
+absl::Status ParamTable::Tick(int rank, int64_t clock, uint64_t incs) {
+  if (rank < 0 || rank >= options_.workers) {
+    return absl::InvalidArgumentError(absl::StrCat("tick of rank ", rank));
+  }
+  Lane& lane = lanes_[rank];
+  if (clock < lane.done) return absl::OkStatus();
+  if (clock - lane.done >= VectorClock::kMaxOpenClocks) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("rank ", rank, " ticks clock ", clock, " with only ",
+                     lane.done, " clocks complete"));
+  }
+  const auto at = std::lower_bound(
+      lane.ticks.begin(), lane.ticks.end(), clock,
+      [](const PendingTick& tick, int64_t c) { return tick.clock < c; });
+  if (at == lane.ticks.end() || at->clock != clock) {
+    lane.ticks.insert(at, {clock, incs});
+  }
+  Settle(lane);
+  return absl::OkStatus();
+}
+
+void ParamTable::Finish(int rank) {
+  lanes_[rank].finished = true;
+  Settle(lanes_[rank]);
+}
+
+void ParamTable::Apply(const ps::TableInc& inc) {
+  const float* delta = inc.deltas.data();
+  for (int64_t row : inc.rows) {
+    float* out = MutableRow(row);
+    for (int i = 0; i < options_.width; ++i) out[i] += *delta++;
+  }
+}
+
+// Applies what is in order, advances the lane and then whoever waits.
+void ParamTable::Settle(Lane& lane) {
+  while (!lane.held.empty() && lane.held.front().sequence == lane.applied + 1) {
+    Apply(lane.held.front());
+    ++lane.applied;
+    lane.held.pop_front();
+  }
+  while (!lane.ticks.empty() && lane.ticks.front().clock == lane.done &&
+         lane.ticks.front().incs <= lane.applied) {
+    ++lane.done;
+    lane.ticks.pop_front();
+  }
+  int64_t least = kClockInfinity;
+  for (const Lane& each : lanes_) {
+    if (!each.finished) least = std::min(least, each.done);
+  }
+  if (least == min_) return;
+  min_ = least;
+  for (Lane& each : lanes_) {
+    for (size_t n = each.parked.size(); n > 0; --n) {
+      ParkedGet parked = std::move(each.parked.front());
+      each.parked.pop_front();
+      if (min_ >= parked.get.clock - options_.staleness) {
+        Answer(parked.peer, parked.get);
+      } else {
+        each.parked.push_back(std::move(parked));
+      }
+    }
+  }
+}
+
+ps::Reason ParamTable::Get(PeerId peer, const ps::TableGet& get) {
+  if (get.rank < 0 || get.rank >= options_.workers || get.rows.empty()) {
+    return ps::Reason::kBadMessage;
+  }
+  for (int64_t row : get.rows) {
+    if (!Mine(row)) return ps::Reason::kNotMine;
+  }
+  if (min_ >= get.clock - options_.staleness) {
+    Answer(peer, get);
+    return ps::Reason::kNone;
+  }
+  Lane& lane = lanes_[get.rank];
+  if (lane.parked.size() >= kMaxParked) return ps::Reason::kTooFarAhead;
+  lane.parked.push_back({peer, get});
+  return ps::Reason::kNone;
+}
+
+void ParamTable::Answer(PeerId peer, const ps::TableGet& get) {
+  ps::TableRows rows;
+  rows.table = options_.id;
+  rows.server = options_.self;
+  rows.request = get.request;
+  rows.row_clock = min_;
+  rows.applied = lanes_[get.rank].applied;
+  rows.rows = get.rows;
+  for (int64_t id : get.rows) {
+    const absl::Span<const float> from = row(id);
+    rows.values.insert(rows.values.end(), from.begin(), from.end());
+  }
+  output_->SendRows(peer, rows);
+}
+
+int64_t ParamTable::parked() const {
+  int64_t count = 0;
+  for (const Lane& lane : lanes_) count += lane.parked.size();
+  return count;
+}
+
+}  // namespace cssp

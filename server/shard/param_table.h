@@ -1,0 +1,101 @@
+// An additive SSP table (Get / Inc / Clock) as one shard holds it: its rows,
+// and which reads have to wait.
+#ifndef CSSP_SERVER_SHARD_PARAM_TABLE_H_
+#define CSSP_SERVER_SHARD_PARAM_TABLE_H_
+
+#include <cstdint>
+#include <deque>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "common/ps/messages.h"
+#include "common/ps/table_wire.h"
+#include "server/shard/chunk_table.h"
+#include "server/shard/vector_clock.h"
+
+namespace cssp {
+
+// Where rows go.  Called from inside the table's methods.
+class TableOutput {
+ public:
+  virtual ~TableOutput() = default;
+  virtual void SendRows(PeerId peer, const ps::TableRows& rows) = 0;
+};
+
+struct TableOptions {
+  uint32_t id = 0;
+  int64_t rows = 0;  // of the whole table; row r lives on shard r % servers
+  int width = 0;     // floats a row
+  int workers = 1;
+  int staleness = 0;
+  int servers = 1;
+  int self = 0;
+};
+
+// Thread-confined: the shard thread.  Invariants:
+//  1. A worker's increments are applied once each and in the order of their
+//     sequence numbers, whatever the network repeats or reorders.
+//  2. A read of clock c waits until min(done) >= c - s, no longer.
+//  3. Rows say how many of the reader's own increments they contain, so the
+//     reader replays the others: read-my-writes.
+class ParamTable {
+ public:
+  static constexpr size_t kMaxHeld = 1024;  // increments out of order, a worker
+  static constexpr size_t kMaxParked = 1024;  // reads, a worker
+
+  // InvalidArgument: a size that cannot be.
+  static absl::StatusOr<ParamTable> Create(const TableOptions& options,
+                                           TableOutput& output);
+
+  // kNone: applied, or held until the ones before it come; kDuplicate;
+  // kTooFarAhead: more than kMaxHeld beyond the gap; kNotMine; kBadMessage.
+  ps::Reason Inc(const ps::TableInc& inc);
+  // Answers by SendRows, now or when the bound is met.
+  ps::Reason Get(PeerId peer, const ps::TableGet& get);
+  // Worker `rank` has committed clocks 0..clock with `incs` increments in all
+  // (so far): done advances when they are in, too.
+  absl::Status Tick(int rank, int64_t clock, uint64_t incs);
+  // Counts as clock infinity from now on.
+  void Finish(int rank);
+
+  absl::Span<const float> row(int64_t row) const;
+  int64_t min_clock() const { return min_; }
+  int64_t done(int rank) const { return lanes_[rank].done; }
+  int64_t parked() const;
+
+ private:
+  struct PendingTick {
+    int64_t clock = 0;
+    uint64_t incs = 0;
+  };
+  struct ParkedGet {
+    PeerId peer = 0;
+    ps::TableGet get;
+  };
+  struct Lane {
+    int64_t done = 0;
+    uint64_t applied = 0;  // increments 1..applied are in the rows
+    bool finished = false;
+    std::deque<ps::TableInc> held;    // by sequence, beyond a gap
+    std::deque<PendingTick> ticks;    // by clock
+    std::deque<ParkedGet> parked;
+  };
+
+  ParamTable(const TableOptions& options, TableOutput& output);
+  bool Mine(int64_t row) const;
+  float* MutableRow(int64_t row);
+  void Apply(const ps::TableInc& inc);
+  void Settle(Lane& lane);
+  void Answer(PeerId peer, const ps::TableGet& get);
+
+  TableOptions options_;
+  TableOutput* output_;
+  std::vector<float> values_;
+  std::vector<Lane> lanes_;
+  int64_t min_ = 0;
+};
+
+}  // namespace cssp
+
+#endif  // CSSP_SERVER_SHARD_PARAM_TABLE_H_

@@ -1,0 +1,365 @@
+// Shard: what workers, evaluators and the control plane ask of it.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "server/shard/shard.h"
+
+namespace cssp {
+namespace {
+
+// Evaluators whose pulls may wait for a cut, per chunk.
+constexpr size_t kMaxParkedExact = 8;
+
+}  // namespace
+
+// ---- Connections ------------------------------------------------------------
+
+// A newer incarnation of `rank` fences the older ones.
+ps::Reason Shard::Raise(int rank, uint32_t incarnation) {
+  Worker& worker = workers_[rank];
+  if (incarnation < worker.incarnation) return ps::Reason::kFenced;
+  if (incarnation == worker.incarnation) {
+    return worker.gone ? ps::Reason::kFenced : ps::Reason::kNone;
+  }
+  Forget(rank);
+  worker.incarnation = incarnation;
+  return ps::Reason::kNone;
+}
+
+ps::Reason Shard::Attach(int rank, uint32_t incarnation, PeerId peer) {
+  if (!ValidRank(rank)) return ps::Reason::kBadMessage;
+  const ps::Reason reason = Raise(rank, incarnation);
+  if (reason != ps::Reason::kNone) return reason;
+  if (workers_[rank].peer != peer) Forget(rank);
+  workers_[rank].peer = peer;
+  return ps::Reason::kNone;
+}
+
+// Drops what the rank's last connection asked for; its parts stay.
+void Shard::Forget(int rank) {
+  workers_[rank].peer = 0;
+  workers_[rank].subscribed = false;
+  for (ChunkState& chunk : table_.chunks()) {
+    if (chunk.parked[rank].parked) --counters_.parked_now;
+    chunk.parked[rank] = ParkedPull();
+    chunk.deliveries[rank] = Delivery();
+  }
+}
+
+void Shard::Detach(PeerId peer) {
+  for (int rank = 0; rank < options_.workers; ++rank) {
+    if (workers_[rank].peer == peer) Forget(rank);
+  }
+  for (ChunkState& chunk : table_.chunks()) {
+    const auto from_peer = [peer](const ParkedExact& pull) {
+      return pull.peer == peer;
+    };
+    chunk.exact.erase(
+        std::remove_if(chunk.exact.begin(), chunk.exact.end(), from_peer),
+        chunk.exact.end());
+  }
+}
+
+// ---- Pushes -----------------------------------------------------------------
+
+int64_t Shard::ChunkFloats(uint32_t chunk) const {
+  const ChunkState* state = const_cast<ChunkTable&>(table_).Find(chunk);
+  return state == nullptr ? 0 : state->count;
+}
+
+BufferRef Shard::NewPart(uint32_t chunk) {
+  return table_.Find(chunk)->part_pool.Take();
+}
+
+ps::Reason Shard::CheckPush(const ps::MessageHeader& header) const {
+  const ChunkState* chunk =
+      const_cast<ChunkTable&>(table_).Find(header.chunk);
+  if (chunk == nullptr) return ps::Reason::kNotMine;
+  if (!ValidRank(header.rank) || header.samples == 0 ||
+      header.based_on > header.clock || header.clock < 0) {
+    return ps::Reason::kBadMessage;
+  }
+  const Worker& worker = workers_[header.rank];
+  if (header.incarnation < worker.incarnation ||
+      (worker.gone && header.incarnation == worker.incarnation)) {
+    return ps::Reason::kFenced;
+  }
+  if (!chunk->ready()) return ps::Reason::kNotReady;
+  if (header.clock < chunk->version) return ps::Reason::kDuplicate;
+  if (header.clock > chunk->version + options_.max_staleness ||
+      !clocks_.CanCount(header.rank, header.clock)) {
+    return ps::Reason::kTooFarAhead;
+  }
+  if (chunk->Holds(header.rank, header.clock)) return ps::Reason::kDuplicate;
+  if (chunk->summed && header.clock == chunk->version) {
+    return ps::Reason::kDuplicate;  // its clock is summed, waiting for norms
+  }
+  if (!Required(header.rank, header.clock)) return ps::Reason::kFenced;
+  if (header.based_on < header.clock - orders_.Staleness(header.clock)) {
+    return ps::Reason::kTooStale;
+  }
+  return ps::Reason::kNone;
+}
+
+void Shard::OnPush(PeerId peer, const ps::MessageHeader& header,
+                   BufferRef part) {
+  const ps::Reason reason = CheckPush(header);
+  Reply(peer, header, reason);
+  if (reason != ps::Reason::kNone) return;
+  Raise(header.rank, header.incarnation);
+  ChunkState& chunk = *table_.Find(header.chunk);
+  chunk.PartOf(header.rank, header.clock) = {
+      header.clock, header.samples, std::move(part)};
+  chunk.highest_clock = std::max(chunk.highest_clock, header.clock);
+  ++counters_.pushes;
+  const int64_t age = header.clock - header.based_on;
+  ++counters_.staleness[std::min<int64_t>(
+      age, ShardCounters::kStalenessBuckets - 1)];
+  clocks_.CountPush(header.rank, header.clock);
+  Advance(chunk);
+}
+
+// ---- Initial values ---------------------------------------------------------
+
+void Shard::OnInit(PeerId peer, const ps::MessageHeader& header,
+                   absl::Span<const float> floats) {
+  ChunkState* chunk = table_.Find(header.chunk);
+  if (chunk == nullptr) return Reply(peer, header, ps::Reason::kNotMine);
+  if (header.rank != 0 || header.slot > num_history() ||
+      static_cast<int64_t>(floats.size()) != chunk->count) {
+    return Reply(peer, header, ps::Reason::kBadMessage);
+  }
+  const ps::Reason fence = Raise(header.rank, header.incarnation);
+  if (fence != ps::Reason::kNone) return Reply(peer, header, fence);
+  if (chunk->ready()) return Reply(peer, header, ps::Reason::kDuplicate);
+  Reply(peer, header, ps::Reason::kNone);
+  Restore(header.chunk, header.slot, floats,
+          (header.flags & ps::kFlagLastOfInit) != 0);
+}
+
+void Shard::Restore(uint32_t id, int slot, absl::Span<const float> floats,
+                    bool last) {
+  ChunkState& chunk = *table_.Find(id);
+  FillSlot(chunk, slot, floats);
+  chunk.init_slots |= uint64_t{1} << slot;
+  if (last) chunk.init_last = std::max(chunk.init_last, slot);
+  const uint64_t wanted = (uint64_t{2} << chunk.init_last) - 1;
+  if (chunk.init_last < 0 || (chunk.init_slots & wanted) != wanted) return;
+  Opened(chunk, options_.start_clock);
+  Advance(chunk);
+}
+
+// Only what belongs to blobs, so that the padding stays zero.
+void Shard::FillSlot(ChunkState& chunk, int slot,
+                     absl::Span<const float> floats) {
+  BufferRef& array = slot == 0 ? chunk.values : chunk.history[slot - 1];
+  for (const UpdateSegment& segment : chunk.segments) {
+    std::copy_n(floats.begin() + segment.offset, segment.count,
+                array.floats().begin() + segment.offset);
+  }
+}
+
+// ---- Reads ------------------------------------------------------------------
+
+ps::MessageHeader Shard::ValuesHeader(const ChunkState& chunk) const {
+  ps::MessageHeader header;
+  header.type = ps::MessageType::kValues;
+  header.job = options_.job;
+  header.job_epoch = options_.job_epoch;
+  header.map_epoch = options_.map_epoch;
+  header.rank = -2 - options_.self;
+  header.clock = chunk.version;
+  header.chunk = chunk.id;
+  return header;
+}
+
+void Shard::Answer(PeerId peer, const ChunkState& chunk, uint32_t sequence) {
+  ps::MessageHeader header = ValuesHeader(chunk);
+  header.sequence = sequence;
+  ++counters_.values_sent;
+  output_.SendValues(peer, header, chunk.values);
+}
+
+void Shard::OnPull(PeerId peer, const ps::MessageHeader& header) {
+  ChunkState* chunk = table_.Find(header.chunk);
+  if (chunk == nullptr) return Reply(peer, header, ps::Reason::kNotMine);
+  if (!ValidRank(header.rank) || header.clock < 0) {
+    return Reply(peer, header, ps::Reason::kBadMessage);
+  }
+  if (workers_[header.rank].peer != peer) {
+    return Reply(peer, header, ps::Reason::kFenced);
+  }
+  if (chunk->ready() &&
+      chunk->version >= header.clock - orders_.Staleness(header.clock)) {
+    // A late duplicate of an answered pull must not look like a new clock.
+    chunk->highest_clock = std::max(chunk->highest_clock, header.clock);
+    Delivery& delivery = chunk->deliveries[header.rank];
+    ++delivery.in_flight;
+    delivery.sent_version = chunk->version;
+    return Answer(peer, *chunk, header.sequence);
+  }
+  ParkedPull& pull = chunk->parked[header.rank];
+  if (pull.parked && pull.clock > header.clock) return;
+  if (!pull.parked) {
+    ++counters_.parked_now;
+    ++counters_.parked_total;
+  }
+  pull = {true, header.clock, header.sequence};
+}
+
+void Shard::OnSubscribe(PeerId peer, const ps::MessageHeader& header) {
+  if (!ValidRank(header.rank) || workers_[header.rank].peer != peer) {
+    return Reply(peer, header, ps::Reason::kFenced);
+  }
+  workers_[header.rank].subscribed = true;
+  for (ChunkState& chunk : table_.chunks()) {
+    // The subscriber pulls its first version itself.
+    Delivery& delivery = chunk.deliveries[header.rank];
+    delivery.sent_version = std::max(delivery.sent_version, chunk.version);
+  }
+}
+
+void Shard::OnValuesSent(PeerId peer, uint32_t id) {
+  ChunkState* chunk = table_.Find(id);
+  if (chunk == nullptr || peer == 0) return;
+  for (int rank = 0; rank < options_.workers; ++rank) {
+    Delivery& delivery = chunk->deliveries[rank];
+    if (workers_[rank].peer != peer || delivery.in_flight == 0) continue;
+    --delivery.in_flight;
+    SendEagerly(*chunk, rank);  // newest wins: what came meanwhile, once
+  }
+}
+
+void Shard::OnPullExact(PeerId peer, const ps::MessageHeader& header) {
+  ChunkState* chunk = table_.Find(header.chunk);
+  if (chunk == nullptr) return Reply(peer, header, ps::Reason::kNotMine);
+  const CutKind kind = cuts_.KindAt(header.clock, orders_);
+  const bool possible = header.clock >= options_.start_clock && kind.any() &&
+                        (header.slot == 0 || (kind.durable &&
+                                              header.slot <= num_history()));
+  if (!possible) return Reply(peer, header, ps::Reason::kGone);
+  if (!chunk->ready() || chunk->version < header.clock) {
+    if (chunk->exact.size() >= kMaxParkedExact * (1 + num_history())) {
+      return Reply(peer, header, ps::Reason::kTooFarAhead);
+    }
+    chunk->exact.push_back(
+        {peer, header.clock, header.slot, header.sequence});
+    return;
+  }
+  const BufferRef* array =
+      cuts_.Find(header.clock, table_.LocalIndex(*chunk), header.slot);
+  if (array == nullptr) return Reply(peer, header, ps::Reason::kGone);
+  ps::MessageHeader answer = ValuesHeader(*chunk);
+  answer.clock = header.clock;
+  answer.slot = header.slot;
+  answer.sequence = header.sequence;
+  ++counters_.values_sent;
+  output_.SendValues(peer, answer, *array);
+}
+
+void Shard::ReleaseExact(ChunkState& chunk) {
+  if (chunk.exact.empty()) return;
+  std::vector<ParkedExact> waiting = std::exchange(chunk.exact, {});
+  for (const ParkedExact& pull : waiting) {
+    ps::MessageHeader header;
+    header.type = ps::MessageType::kPullExact;
+    header.rank = -1;
+    header.chunk = chunk.id;
+    header.clock = pull.clock;
+    header.slot = pull.slot;
+    header.sequence = pull.sequence;
+    OnPullExact(pull.peer, header);  // parks again if it is still to come
+  }
+}
+
+// Echoes what names the request; the reason says how it went.
+void Shard::Reply(PeerId peer, const ps::MessageHeader& request,
+                  ps::Reason reason) {
+  ps::MessageHeader header = request;
+  const bool done = reason == ps::Reason::kNone ||
+                    reason == ps::Reason::kDuplicate;
+  header.type = done ? ps::MessageType::kPushAck : ps::MessageType::kRefused;
+  header.reason = reason;
+  header.flags = 0;
+  header.payload_bytes = 0;
+  header.payload_crc = 0;
+  header.job = options_.job;
+  header.job_epoch = options_.job_epoch;
+  header.map_epoch = options_.map_epoch;
+  if (reason == ps::Reason::kDuplicate) ++counters_.duplicates;
+  if (!done) ++counters_.refused[static_cast<int>(reason)];
+  output_.SendReply(peer, header);
+}
+
+// ---- Control ----------------------------------------------------------------
+
+absl::StatusOr<control::TickAck> Shard::Tick(const control::Tick& tick) {
+  if (!ValidRank(tick.rank())) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "tick of rank ", tick.rank(), ", the job has ", options_.workers,
+        " workers"));
+  }
+  if (Raise(tick.rank(), tick.incarnation()) != ps::Reason::kNone) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("rank ", tick.rank(), " incarnation ",
+                     tick.incarnation(), " is fenced: the rank was declared "
+                     "dead or runs elsewhere"));
+  }
+  RETURN_IF_ERROR(clocks_.Tick(tick.rank(), tick.clock(), tick.pushes(),
+                               tick.finished()));
+  if (tick.finished()) AdvanceAll();
+  control::TickAck ack;
+  ack.set_min_clock(clocks_.min());
+  return ack;
+}
+
+absl::StatusOr<control::OrderAnswer> Shard::ProposeOrder(
+    const control::ProposeOrderRequest& request) {
+  const control::Order& order = request.order();
+  if (!request.commit()) return orders_.Propose(order, OpenedClock());
+  ASSIGN_OR_RETURN(const control::OrderAnswer answer,
+                   orders_.Commit(order, OpenedClock()));
+  if (!answer.accepted()) return answer;
+  for (int rank : order.membership().ranks()) {
+    Worker& worker = workers_[rank];
+    if (!worker.gone) continue;
+    worker.gone = false;
+    worker.due_from = order.effective_clock();
+    clocks_.Restore(rank, order.effective_clock());
+  }
+  // The hold on undecided clocks is gone, and bounds may have widened.
+  AdvanceAll();
+  for (ChunkState& chunk : table_.chunks()) {
+    if (chunk.ready()) Publish(chunk);
+  }
+  return answer;
+}
+
+void Shard::WorkerGone(int rank, uint32_t incarnation) {
+  if (!ValidRank(rank)) return;
+  Worker& worker = workers_[rank];
+  if (worker.gone || incarnation < worker.incarnation) return;
+  Forget(rank);
+  worker.incarnation = incarnation;
+  if (options_.wait_for_dead) return;  // no chunk closes without it
+  worker.gone = true;
+  clocks_.Remove(rank);
+  AdvanceAll();
+}
+
+control::ShardStatusResponse Shard::Status() const {
+  control::ShardStatusResponse status;
+  status.set_min_clock(clocks_.min());
+  status.set_min_version(min_version());
+  status.set_max_version(max_version());
+  for (int rank = 0; rank < options_.workers; ++rank) {
+    status.add_done(clocks_.done(rank));
+  }
+  status.set_parked_pulls(counters_.parked_now);
+  status.set_retained_cuts(cuts_.size());
+  return status;
+}
+
+}  // namespace cssp

@@ -1,0 +1,174 @@
+#include "worker/sync/param_cache.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+
+namespace cssp {
+
+ParamCache::ParamCache(const ps::SlabLayout& layout, absl::Span<float> slab,
+                       int64_t staleness)
+    : layout_(layout),
+      slab_(slab),
+      arena_(new float[static_cast<size_t>(layout.size()) * kSlots]),
+      installed_(layout.chunks().size(), -1),
+      read_clock_(layout.chunks().size(), -1),
+      changed_clock_(layout.chunks().size(), -1),
+      slots_(layout.chunks().size()),
+      staleness_(staleness),
+      next_staleness_(staleness),
+      next_from_(std::numeric_limits<int64_t>::max()) {
+  for (size_t chunk = 0; chunk < slots_.size(); ++chunk)
+    for (int k = 0; k < kSlots; ++k)
+      slots_[chunk][k].memory =
+          arena_.get() + layout.size() * k + layout.chunks()[chunk].offset;
+}
+
+float* ParamCache::BeginArrival(int chunk, int64_t version, bool* lost) {
+  absl::MutexLock lock(&mu_);
+  *lost = false;
+  Slot* best = nullptr;
+  for (Slot& slot : slots_[chunk]) {
+    // The same or a newer version is here or on its way: nothing is lost.
+    if (slot.state != SlotState::kFree && slot.version >= version)
+      return nullptr;
+    // An older version that waits to be used gives way only when nothing is
+    // free.
+    if (slot.state == SlotState::kFree) {
+      best = &slot;
+    } else if (slot.state == SlotState::kReady && best == nullptr) {
+      best = &slot;
+    }
+  }
+  *lost = best == nullptr;
+  if (best == nullptr) return nullptr;
+  best->state = SlotState::kReceiving;
+  best->version = version;
+  return best->memory;
+}
+
+void ParamCache::EndArrival(int chunk, const float* memory, bool ok) {
+  absl::MutexLock lock(&mu_);
+  int64_t newest = -1;
+  for (Slot& slot : slots_[chunk]) {
+    if (slot.memory == memory && slot.state == SlotState::kReceiving)
+      slot.state = ok ? SlotState::kReady : SlotState::kFree;
+    if (slot.state == SlotState::kReady)
+      newest = std::max(newest, slot.version);
+  }
+  // Readers never go back: what is older than the newest is of no use.
+  for (Slot& slot : slots_[chunk])
+    if (slot.state == SlotState::kReady && slot.version < newest)
+      slot.state = SlotState::kFree;
+}
+
+ParamCache::Slot* ParamCache::NewestReadyLocked(int chunk, int64_t clock) {
+  Slot* best = nullptr;
+  for (Slot& slot : slots_[chunk]) {
+    if (slot.state != SlotState::kReady || slot.version > clock) continue;
+    if (best == nullptr || slot.version > best->version) best = &slot;
+  }
+  return best;
+}
+
+int64_t ParamCache::BestLocked(int chunk, int64_t clock) {
+  const Slot* ready = NewestReadyLocked(chunk, clock);
+  return std::max(installed_[chunk], ready == nullptr ? -1 : ready->version);
+}
+
+int64_t ParamCache::StalenessLocked(int64_t clock) const {
+  return clock >= next_from_ ? next_staleness_ : staleness_;
+}
+
+absl::Status ParamCache::AwaitLocked(int chunk, int64_t clock,
+                                     int64_t at_least, absl::Time deadline) {
+  const auto there = [&]() ABSL_SHARED_LOCKS_REQUIRED(mu_) {
+    mu_.AssertHeld();
+    return !failure_.ok() || BestLocked(chunk, clock) >= at_least;
+  };
+  mu_.AwaitWithDeadline(absl::Condition(&there), deadline);
+  return failure_;
+}
+
+absl::StatusOr<ParamCache::Read> ParamCache::Install(
+    int chunk, int64_t clock, absl::Time fresh_deadline, TimeSource& time) {
+  Read read;
+  if (read_clock_[chunk] == clock) {
+    read.version = installed_[chunk];
+    read.changed = changed_clock_[chunk] == clock;
+    return read;
+  }
+  Slot* slot;
+  {
+    absl::MutexLock lock(&mu_);
+    RETURN_IF_ERROR(failure_);
+    const int64_t bound = std::max<int64_t>(0, clock - StalenessLocked(clock));
+    const absl::Time begin = time.Now();
+    RETURN_IF_ERROR(AwaitLocked(chunk, clock, bound, absl::InfiniteFuture()));
+    const absl::Time met = time.Now();
+    if (BestLocked(chunk, clock) < clock && met < fresh_deadline) {
+      RETURN_IF_ERROR(AwaitLocked(chunk, clock, clock,
+                                  absl::Now() + (fresh_deadline - met)));
+      read.waited_fresh = time.Now() - met;
+    }
+    read.waited = (met - begin) + read.waited_fresh;
+    slot = NewestReadyLocked(chunk, clock);
+    if (slot != nullptr && slot->version <= installed_[chunk]) {
+      slot->state = SlotState::kFree;
+      slot = nullptr;
+    }
+    if (slot != nullptr) slot->state = SlotState::kInstalling;
+  }
+  if (slot != nullptr) {
+    const ps::Chunk& where = layout_.chunks()[chunk];
+    std::memcpy(&slab_[where.offset], slot->memory,
+                static_cast<size_t>(where.count) * sizeof(float));
+    absl::MutexLock lock(&mu_);
+    installed_[chunk] = slot->version;
+    slot->state = SlotState::kFree;
+    changed_clock_[chunk] = clock;
+    read.changed = true;
+  }
+  read_clock_[chunk] = clock;
+  read.first = true;
+  read.version = installed_[chunk];
+  return read;
+}
+
+int64_t ParamCache::oldest_installed() const {
+  return *std::min_element(installed_.begin(), installed_.end());
+}
+
+void ParamCache::SetInstalled(int64_t version) {
+  absl::MutexLock lock(&mu_);
+  std::fill(installed_.begin(), installed_.end(), version);
+}
+
+void ParamCache::SetStaleness(int64_t staleness, int64_t clock) {
+  absl::MutexLock lock(&mu_);
+  // The earlier order has taken effect by the time the next one is given.
+  if (next_from_ != std::numeric_limits<int64_t>::max())
+    staleness_ = next_staleness_;
+  next_staleness_ = staleness;
+  next_from_ = clock;
+}
+
+void ParamCache::Fail(absl::Status status) {
+  absl::MutexLock lock(&mu_);
+  if (failure_.ok()) failure_ = std::move(status);
+}
+
+int64_t ParamCache::newest(int chunk) const {
+  absl::MutexLock lock(&mu_);
+  int64_t newest = -1;
+  for (const Slot& slot : slots_[chunk])
+    if (slot.state == SlotState::kReady || slot.state == SlotState::kInstalling)
+      newest = std::max(newest, slot.version);
+  return newest;
+}
+
+}  // namespace cssp

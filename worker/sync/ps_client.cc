@@ -1,0 +1,566 @@
+#include "worker/sync/ps_client.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/crc.h"
+#include "common/base/logging.h"
+#include "common/base/status_macros.h"
+
+namespace cssp {
+namespace {
+
+using ps::MessageHeader;
+using ps::MessageType;
+using ps::Reason;
+
+constexpr absl::Duration kIdleWait = absl::Milliseconds(200);
+constexpr absl::Duration kTimerWait = absl::Milliseconds(10);
+constexpr absl::Duration kFirstBackoff = absl::Milliseconds(50);
+constexpr absl::Duration kMaxBackoff = absl::Seconds(1);
+// A refusal for a passing reason is asked again after this.
+constexpr absl::Duration kRefusedPause = absl::Milliseconds(20);
+constexpr absl::Duration kHelloTimeout = absl::Seconds(5);
+constexpr absl::Duration kGoodbyeWait = absl::Milliseconds(300);
+constexpr size_t kSmallPayload = 4096;
+
+absl::Span<const uint8_t> Bytes(absl::Span<const float> data) {
+  return {reinterpret_cast<const uint8_t*>(data.data()),
+          data.size() * sizeof(float)};
+}
+
+// Passing: the same request may be accepted later.
+bool Passing(Reason reason) {
+  return reason == Reason::kTooFarAhead || reason == Reason::kNotReady ||
+         reason == Reason::kBadChecksum;
+}
+
+absl::Status RefusalStatus(const std::string& server,
+                           const MessageHeader& header) {
+  const std::string what =
+      absl::StrCat("server ", server, " refused this worker: ",
+                   ps::ReasonName(header.reason), " (chunk ", header.chunk,
+                   ", clock ", header.clock, ")");
+  if (header.reason == Reason::kWrongToken)
+    return absl::PermissionDeniedError(what);
+  return absl::FailedPreconditionError(what);
+}
+
+}  // namespace
+
+PsClient::PsClient(PsClientOptions options, PsClientEvents& events)
+    : options_(std::move(options)),
+      events_(events),
+      time_(options_.time != nullptr ? *options_.time : TimeSource::Real()),
+      carriers_(options_.servers.size()),
+      servers_(options_.servers.size()),
+      small_(kSmallPayload) {
+  for (size_t i = 0; i < servers_.size(); ++i)
+    servers_[i].address = options_.servers[i];
+}
+
+PsClient::~PsClient() { Stop(); }
+
+absl::Status PsClient::Start() {
+  ASSIGN_OR_RETURN(transport_,
+                   options_.make_transport(options_.transport, *this));
+  for (Server& server : servers_) {
+    server.window_bytes = options_.push_window_bytes;
+    server.down_since = time_.Now();
+    server.retry_at = server.down_since;
+  }
+  thread_ = Thread("comm", [this] { Run(); });
+  return absl::OkStatus();
+}
+
+void PsClient::Stop() {
+  {
+    absl::MutexLock lock(&mu_);
+    stop_ = true;
+  }
+  if (transport_ != nullptr) transport_->Wake();
+  thread_.Join();
+}
+
+// ---- Requests, any thread ---------------------------------------------------
+
+void PsClient::Enqueue(Request request) {
+  request.begun = time_.Now();
+  request.server = options_.chunk_server[request.header.chunk];
+  bool wake;
+  {
+    absl::MutexLock lock(&mu_);
+    wake = commands_.empty();
+    commands_.push_back(std::move(request));
+  }
+  if (wake) transport_->Wake();
+}
+
+void PsClient::SendPush(const Push& push) {
+  Request request;
+  request.header.type = MessageType::kPush;
+  request.header.chunk = static_cast<uint32_t>(push.chunk);
+  request.header.clock = push.clock;
+  request.header.based_on = push.based_on;
+  request.header.samples = push.samples;
+  request.data = push.data;
+  Enqueue(std::move(request));
+}
+
+void PsClient::SendInit(int chunk, int slot, int64_t clock, bool last,
+                        absl::Span<const float> data) {
+  Request request;
+  request.header.type = MessageType::kInit;
+  request.header.chunk = static_cast<uint32_t>(chunk);
+  request.header.slot = static_cast<uint16_t>(slot);
+  request.header.clock = clock;
+  if (last) request.header.flags |= ps::kFlagLastOfInit;
+  request.data = data;
+  Enqueue(std::move(request));
+}
+
+void PsClient::SendPull(int chunk, int64_t clock) {
+  Request request;
+  request.header.type = MessageType::kPull;
+  request.header.chunk = static_cast<uint32_t>(chunk);
+  request.header.clock = clock;
+  Enqueue(std::move(request));
+}
+
+void PsClient::SendPullExact(int chunk, int slot, int64_t clock) {
+  Request request;
+  request.header.type = MessageType::kPullExact;
+  request.header.chunk = static_cast<uint32_t>(chunk);
+  request.header.slot = static_cast<uint16_t>(slot);
+  request.header.clock = clock;
+  Enqueue(std::move(request));
+}
+
+std::string PsClient::Describe() const {
+  absl::MutexLock lock(&mu_);
+  std::string text;
+  for (size_t i = 0; i < carriers_.size(); ++i) {
+    if (carriers_[i].empty()) continue;
+    absl::StrAppend(&text, text.empty() ? "" : "; ", options_.servers[i],
+                    " over ", carriers_[i]);
+  }
+  return text;
+}
+
+// ---- The comm thread --------------------------------------------------------
+
+void PsClient::Run() {
+  while (true) {
+    {
+      absl::MutexLock lock(&mu_);
+      if (stop_) break;
+    }
+    TakeCommands();
+    Turn();
+    if (transport_->Poll() > 0) continue;
+    const bool timers =
+        !delayed_.empty() ||
+        std::any_of(servers_.begin(), servers_.end(), [](const Server& s) {
+          return s.link != Link::kReady;
+        });
+    transport_->Wait(timers ? kTimerWait : kIdleWait);
+  }
+  Goodbye();
+}
+
+void PsClient::TakeCommands() {
+  std::vector<Request> commands;
+  {
+    absl::MutexLock lock(&mu_);
+    commands.swap(commands_);
+  }
+  if (failed_) return;
+  for (Request& request : commands) {
+    const MessageHeader base = NewHeader(request.header.type);
+    MessageHeader& header = request.header;
+    header.job = base.job;
+    header.job_epoch = base.job_epoch;
+    header.map_epoch = base.map_epoch;
+    header.rank = base.rank;
+    header.incarnation = base.incarnation;
+    header.sequence = base.sequence;
+    const absl::Span<const uint8_t> bytes = Bytes(request.data);
+    header.payload_bytes = static_cast<uint32_t>(bytes.size());
+    if (!bytes.empty()) {
+      header.payload_crc = Crc32c(bytes.data(), bytes.size());
+      header.flags |= ps::kFlagHasCrc;
+    }
+    Server& server = servers_[request.server];
+    (request.is_pull() ? server.unpulled : server.unsent)
+        .push_back(header.sequence);
+    requests_.emplace(header.sequence, std::move(request));
+  }
+}
+
+MessageHeader PsClient::NewHeader(MessageType type) {
+  MessageHeader header;
+  header.type = type;
+  header.job = options_.job;
+  header.job_epoch = options_.job_epoch;
+  header.map_epoch = options_.map_epoch;
+  header.rank = options_.rank;
+  header.incarnation = options_.incarnation;
+  header.sequence = ++sequence_;
+  return header;
+}
+
+void PsClient::Turn() {
+  if (failed_) return;
+  const absl::Time now = time_.Now();
+  for (size_t i = 0; i < delayed_.size();) {
+    if (delayed_[i].first > now) {
+      ++i;
+      continue;
+    }
+    const uint32_t sequence = delayed_[i].second;
+    delayed_.erase(delayed_.begin() + static_cast<int64_t>(i));
+    RetryLater(sequence);
+  }
+  for (size_t i = 0; i < servers_.size() && !failed_; ++i) {
+    Server& server = servers_[i];
+    const int number = static_cast<int>(i);
+    if (server.link == Link::kDown && server.retry_at <= now) Connect(number);
+    if (server.link == Link::kConnecting && server.retry_at <= now) {
+      transport_->Close(server.endpoint);
+      Retry(number, absl::DeadlineExceededError("no answer to our hello"));
+    }
+    if (server.link == Link::kReady) Pump(number);
+  }
+}
+
+void PsClient::Connect(int number) {
+  Server& server = servers_[number];
+  absl::StatusOr<EndpointId> endpoint = transport_->Connect(server.address);
+  if (!endpoint.ok()) return Retry(number, endpoint.status());
+  server.endpoint = *endpoint;
+  server.link = Link::kConnecting;
+  server.retry_at = time_.Now() + kHelloTimeout;
+  SendHello(number);
+}
+
+void PsClient::SendHello(int number) {
+  Server& server = servers_[number];
+  MessageHeader header = NewHeader(MessageType::kHello);
+  header.payload_bytes = static_cast<uint32_t>(options_.token.size());
+  uint8_t bytes[ps::kHeaderBytes];
+  ps::EncodeHeader(header, bytes);
+  const absl::Status sent = transport_->Send(
+      server.endpoint, bytes,
+      {reinterpret_cast<const uint8_t*>(options_.token.data()),
+       options_.token.size()},
+      ++last_token_);
+  if (!sent.ok()) Retry(number, sent);
+}
+
+// The connection is gone: every open request of this server begins anew.
+void PsClient::Retry(int number, absl::Status why) {
+  Server& server = servers_[number];
+  const absl::Time now = time_.Now();
+  if (server.link == Link::kReady) server.down_since = now;
+  DropArrivals(server.endpoint);
+  server.link = Link::kDown;
+  server.endpoint = kNoEndpoint;
+  server.last_error = std::move(why);
+  const absl::Duration backoff =
+      std::min(kMaxBackoff, kFirstBackoff * (1 << std::min(server.attempts, 6)));
+  ++server.attempts;
+  server.retry_at = now + backoff;
+  server.bytes_out = 0;
+  server.pulls_out = 0;
+  server.unsent.clear();
+  server.unpulled.clear();
+  for (auto& [sequence, request] : requests_) {
+    if (request.server != number || request.answered) continue;
+    request.sent = false;
+    (request.is_pull() ? server.unpulled : server.unsent).push_back(sequence);
+  }
+  if (now - server.down_since > options_.unreachable_after)
+    Fatal(absl::UnavailableError(absl::StrCat(
+        "server ", server.address, " cannot be reached for ",
+        absl::FormatDuration(options_.unreachable_after), ": ",
+        server.last_error.message())));
+}
+
+void PsClient::OnHelloAck(int number, const MessageHeader& header) {
+  Server& server = servers_[number];
+  if (server.link != Link::kConnecting) return;
+  server.link = Link::kReady;
+  server.attempts = 0;
+  // The server's credit for this peer, in bytes; 0: no bound of its own.
+  if (header.based_on > 0)
+    server.window_bytes =
+        std::min(options_.push_window_bytes, header.based_on);
+  {
+    const std::string carrier = transport_->Describe(server.endpoint);
+    absl::MutexLock lock(&mu_);
+    carriers_[number] = carrier;
+  }
+  if (options_.subscribe) {
+    uint8_t bytes[ps::kHeaderBytes];
+    ps::EncodeHeader(NewHeader(MessageType::kSubscribe), bytes);
+    const absl::Status sent =
+        transport_->Send(server.endpoint, bytes, {}, ++last_token_);
+    if (!sent.ok()) return Retry(number, sent);
+  }
+  if (server.was_ready) {
+    if (options_.metrics) options_.metrics->reconnects->Increment();
+    events_.OnReconnect(number);
+  }
+  server.was_ready = true;
+}
+
+void PsClient::Pump(int number) {
+  Server& server = servers_[number];
+  while (!server.unpulled.empty() && server.pulls_out < options_.pull_window) {
+    const uint32_t sequence = server.unpulled.front();
+    server.unpulled.pop_front();
+    if (!SendRequest(number, sequence)) return;
+  }
+  while (!server.unsent.empty()) {
+    const auto at = requests_.find(server.unsent.front());
+    const int64_t bytes =
+        at == requests_.end() ? 0 : at->second.header.payload_bytes;
+    if (server.bytes_out > 0 && server.bytes_out + bytes > server.window_bytes)
+      return;
+    const uint32_t sequence = server.unsent.front();
+    server.unsent.pop_front();
+    if (!SendRequest(number, sequence)) return;
+  }
+}
+
+// False when the connection is gone.
+bool PsClient::SendRequest(int number, uint32_t sequence) {
+  const auto at = requests_.find(sequence);
+  if (at == requests_.end() || at->second.answered || at->second.sent)
+    return true;
+  Request& request = at->second;
+  Server& server = servers_[number];
+  uint8_t bytes[ps::kHeaderBytes];
+  ps::EncodeHeader(request.header, bytes);
+  const uint64_t token = ++last_token_;
+  const absl::Status sent = transport_->Send(server.endpoint, bytes,
+                                             Bytes(request.data), token);
+  if (!sent.ok()) {
+    Retry(number, sent);
+    return false;
+  }
+  request.sent = true;
+  ++request.memory_out;
+  tokens_[token] = sequence;
+  if (request.is_pull()) {
+    ++server.pulls_out;
+  } else {
+    server.bytes_out += request.header.payload_bytes;
+    if (options_.metrics)
+      options_.metrics->pushed_bytes->Add(request.header.payload_bytes);
+  }
+  return true;
+}
+
+void PsClient::RetryLater(uint32_t sequence) {
+  const auto at = requests_.find(sequence);
+  if (at == requests_.end() || at->second.sent) return;
+  Server& server = servers_[at->second.server];
+  if (server.link != Link::kReady) return;  // the reconnect sends it
+  (at->second.is_pull() ? server.unpulled : server.unsent).push_back(sequence);
+  if (options_.metrics) options_.metrics->push_retries->Increment();
+}
+
+void PsClient::FinishIfDone(uint32_t sequence) {
+  const auto at = requests_.find(sequence);
+  if (at == requests_.end()) return;
+  const Request& request = at->second;
+  if (!request.answered || request.memory_out > 0) return;
+  const bool pull = request.is_pull();
+  const int chunk = static_cast<int>(request.header.chunk);
+  const int64_t clock = request.header.clock;
+  if (options_.metrics && request.header.type == MessageType::kPush)
+    options_.metrics->push_seconds->Observe(
+        absl::ToDoubleSeconds(time_.Now() - request.begun));
+  requests_.erase(at);
+  if (!pull) events_.OnPushDone(chunk, clock);
+}
+
+// ---- Transport events -------------------------------------------------------
+
+int PsClient::ServerOf(EndpointId peer) const {
+  for (size_t i = 0; i < servers_.size(); ++i)
+    if (servers_[i].endpoint == peer) return static_cast<int>(i);
+  return -1;
+}
+
+uint8_t* PsClient::OnArrival(EndpointId peer,
+                             absl::Span<const uint8_t> bytes,
+                             size_t payload_bytes) {
+  const absl::StatusOr<MessageHeader> header = ps::DecodeHeader(bytes);
+  if (!header.ok() || header->payload_bytes != payload_bytes ||
+      ServerOf(peer) < 0)
+    return nullptr;
+  if (header->type != MessageType::kValues)
+    return payload_bytes <= small_.size() ? small_.data() : nullptr;
+  if (header->chunk >= options_.chunk_server.size()) return nullptr;
+  float* memory = events_.OnValuesBegin(*header);
+  if (memory == nullptr) {
+    // The answer came, but nobody wants it any more.
+    Answered(ServerOf(peer), *header);
+    if (options_.metrics) options_.metrics->dropped_values->Increment();
+    return nullptr;
+  }
+  arrivals_.push_back({peer, *header, memory});
+  return reinterpret_cast<uint8_t*>(memory);
+}
+
+void PsClient::OnMessage(EndpointId peer, absl::Span<const uint8_t> bytes,
+                         absl::Span<uint8_t> payload) {
+  const int server = ServerOf(peer);
+  const absl::StatusOr<MessageHeader> header = ps::DecodeHeader(bytes);
+  if (server < 0 || !header.ok()) return;
+  switch (header->type) {
+    case MessageType::kHelloAck:
+      if (header->reason != Reason::kNone) return Refused(server, *header);
+      return OnHelloAck(server, *header);
+    case MessageType::kPushAck:
+      if (header->reason == Reason::kNone ||
+          header->reason == Reason::kDuplicate)
+        return Answered(server, *header);
+      return Refused(server, *header);
+    case MessageType::kRefused:
+      return Refused(server, *header);
+    case MessageType::kValues:
+      return OnValues(server, *header, payload);
+    case MessageType::kGoodbye:
+      transport_->Close(peer);
+      return Retry(server, absl::UnavailableError("the server said goodbye"));
+    default:
+      LOG(WARNING) << "unexpected message from " << servers_[server].address
+                   << ": " << ps::ToString(*header);
+  }
+}
+
+void PsClient::OnValues(int server, const MessageHeader& header,
+                        absl::Span<uint8_t> payload) {
+  auto* memory = reinterpret_cast<float*>(payload.data());
+  arrivals_.erase(
+      std::remove_if(arrivals_.begin(), arrivals_.end(),
+                     [&](const Arrival& a) { return a.memory == memory; }),
+      arrivals_.end());
+  const bool ok = !(header.flags & ps::kFlagHasCrc) ||
+                  Crc32c(payload.data(), payload.size()) == header.payload_crc;
+  if (options_.metrics)
+    options_.metrics->pulled_bytes->Add(static_cast<double>(payload.size()));
+  Answered(server, header);
+  events_.OnValuesEnd(header, memory, ok);
+}
+
+// `header.sequence` echoes a request; eager values echo none.
+void PsClient::Answered(int number, const MessageHeader& header) {
+  if (header.flags & ps::kFlagEager) return;
+  const auto at = requests_.find(header.sequence);
+  if (at == requests_.end() || at->second.server != number ||
+      at->second.answered)
+    return;
+  Request& request = at->second;
+  request.answered = true;
+  Server& server = servers_[number];
+  if (request.sent) {
+    if (request.is_pull()) {
+      --server.pulls_out;
+    } else {
+      server.bytes_out -= request.header.payload_bytes;
+    }
+  }
+  FinishIfDone(header.sequence);
+}
+
+void PsClient::Refused(int number, const MessageHeader& header) {
+  Server& server = servers_[number];
+  if (server.link == Link::kConnecting) {
+    // Not yet open there: the coordinator's word may be on its way.
+    if (Passing(header.reason)) {
+      transport_->Close(server.endpoint);
+      return Retry(number, RefusalStatus(server.address, header));
+    }
+    return Fatal(RefusalStatus(server.address, header));
+  }
+  if (header.reason == Reason::kDuplicate) return Answered(number, header);
+  const auto at = requests_.find(header.sequence);
+  if (at == requests_.end() || at->second.server != number) {
+    if (!Passing(header.reason)) Fatal(RefusalStatus(server.address, header));
+    return;
+  }
+  if (Passing(header.reason)) {
+    if (at->second.is_pull()) {
+      --server.pulls_out;
+    } else {
+      server.bytes_out -= at->second.header.payload_bytes;
+    }
+    at->second.sent = false;
+    delayed_.push_back({time_.Now() + kRefusedPause, header.sequence});
+    return;
+  }
+  if (header.reason == Reason::kGone && at->second.is_pull()) {
+    const MessageHeader request = at->second.header;
+    Answered(number, header);
+    return events_.OnPullRefused(request);
+  }
+  Fatal(RefusalStatus(server.address, header));
+}
+
+void PsClient::OnSent(EndpointId peer, uint64_t token, absl::Status status) {
+  const auto at = tokens_.find(token);
+  if (at == tokens_.end()) return;
+  const uint32_t sequence = at->second;
+  tokens_.erase(at);
+  const auto request = requests_.find(sequence);
+  if (request == requests_.end()) return;
+  --request->second.memory_out;
+  FinishIfDone(sequence);
+}
+
+void PsClient::OnDisconnect(EndpointId peer, absl::Status why) {
+  const int server = ServerOf(peer);
+  if (server >= 0) Retry(server, std::move(why));
+}
+
+void PsClient::DropArrivals(EndpointId peer) {
+  std::vector<Arrival> dropped;
+  for (size_t i = 0; i < arrivals_.size();) {
+    if (arrivals_[i].peer == peer) {
+      dropped.push_back(arrivals_[i]);
+      arrivals_.erase(arrivals_.begin() + static_cast<int64_t>(i));
+    } else {
+      ++i;
+    }
+  }
+  for (const Arrival& arrival : dropped)
+    events_.OnValuesEnd(arrival.header, arrival.memory, false);
+}
+
+void PsClient::Fatal(absl::Status status) {
+  if (failed_) return;
+  failed_ = true;
+  events_.OnFatal(status);
+}
+
+void PsClient::Goodbye() {
+  uint8_t bytes[ps::kHeaderBytes];
+  for (Server& server : servers_) {
+    if (server.link != Link::kReady) continue;
+    ps::EncodeHeader(NewHeader(MessageType::kGoodbye), bytes);
+    const absl::Status sent =
+        transport_->Send(server.endpoint, bytes, {}, ++last_token_);
+    if (!sent.ok()) LOG(WARNING) << sent.message();
+  }
+  const absl::Time until = time_.Now() + kGoodbyeWait;
+  failed_ = true;  // answers no longer matter
+  while (transport_->Poll() > 0 && time_.Now() < until) {
+  }
+  transport_.reset();
+}
+
+}  // namespace cssp

@@ -1,0 +1,343 @@
+#include "worker/sync/ps_sync.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "common/base/logging.h"
+#include "common/base/status_macros.h"
+
+namespace cssp {
+namespace {
+
+constexpr size_t kMedianWindow = 31;
+constexpr absl::Duration kInitTimeout = absl::Minutes(2);
+constexpr absl::Duration kFinishTimeout = absl::Minutes(2);
+constexpr absl::Duration kTickGrace = absl::Seconds(30);
+constexpr size_t kHistogramSize = 64;
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<PsSync>> PsSync::Create(
+    JobSession& session, const control::DeclareLayoutResponse& declared,
+    ps::SlabLayout layout, const ParamSlabs& slabs,
+    const PsSyncOptions& options) {
+  const auto& map = declared.shard_map();
+  if (map.chunk_server_size() != static_cast<int>(layout.chunks().size()))
+    return absl::InternalError(absl::StrCat(
+        "the shard map has ", map.chunk_server_size(), " chunks, the layout ",
+        layout.chunks().size()));
+  for (int server : map.chunk_server())
+    if (server < 0 || server >= map.servers_size())
+      return absl::InternalError("the shard map names an unknown server");
+  auto sync = std::unique_ptr<PsSync>(
+      new PsSync(session, std::move(layout), slabs, options));
+  ASSIGN_OR_RETURN(sync->straggler_,
+                   Straggler::Parse(session.spec().straggler(),
+                                    session.spec().workers()));
+  RETURN_IF_ERROR(sync->Start(declared));
+  return sync;
+}
+
+PsSync::PsSync(JobSession& session, ps::SlabLayout layout,
+               const ParamSlabs& slabs, const PsSyncOptions& options)
+    : session_(session),
+      layout_(std::move(layout)),
+      slabs_(slabs),
+      options_(options),
+      time_(options.time != nullptr ? *options.time : TimeSource::Real()),
+      rank_(session.joined().rank()),
+      fresh_wait_(session.spec().fresh_wait()),
+      lazy_pull_(session.spec().lazy_pull()),
+      cache_(layout_, slabs.weights, session.spec().staleness()),
+      pipeline_(layout_, [this](int chunk, int64_t clock) {
+        SendChunk(chunk, clock);
+      }),
+      lost_(layout_.chunks().size(), -1) {}
+
+PsSync::~PsSync() {
+  session_.Unwatch();
+  if (client_ != nullptr) client_->Stop();
+}
+
+absl::Status PsSync::Start(const control::DeclareLayoutResponse& declared) {
+  const control::ShardMap& map = declared.shard_map();
+  next_clock_ = declared.start_clock();
+  clock_ = next_clock_;
+  chunk_server_.assign(map.chunk_server().begin(), map.chunk_server().end());
+  pushes_.assign(map.servers_size(), 0);
+  const control::JoinJobResponse& joined = session_.joined();
+  PsClientOptions client;
+  client.job = joined.job_number();
+  client.job_epoch = joined.job_epoch();
+  client.map_epoch = map.map_epoch();
+  client.rank = rank_;
+  client.incarnation = joined.incarnation();
+  client.token = joined.token();
+  for (const control::ServerEntry& server : map.servers())
+    client.servers.push_back(server.data_address());
+  client.chunk_server = chunk_server_;
+  client.subscribe = !lazy_pull_;
+  client.transport = options_.transport;
+  client.metrics = options_.metrics;
+  client.time = options_.time;
+  client_ = std::make_unique<PsClient>(std::move(client),
+                                       static_cast<PsClientEvents&>(*this));
+  RETURN_IF_ERROR(client_->Start());
+  session_.Watch([this](absl::Status status) { Fail(status); },
+                 [this](const control::Order& order) { OnOrder(order); });
+  for (size_t chunk = 0; chunk < chunk_server_.size(); ++chunk)
+    client_->SendPull(static_cast<int>(chunk), next_clock_);
+  return OpenTicks(map);
+}
+
+absl::Status PsSync::OpenTicks(const control::ShardMap& map) {
+  for (const control::ServerEntry& server : map.servers()) {
+    ASSIGN_OR_RETURN(std::unique_ptr<ShardClient> shard,
+                     ShardClient::Create(server.control_address()));
+    const std::string address = server.control_address();
+    ticks_.push_back(shard->Ticks([this, address](absl::Status status) {
+      Fail(Annotate(status, absl::StrCat("ticks to server ", address)));
+    }));
+    shards_.push_back(std::move(shard));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PsSync::Initialise(
+    absl::Span<const absl::Span<const float>> history) {
+  const int last = static_cast<int>(history.size());
+  for (size_t i = 0; i < layout_.chunks().size(); ++i) {
+    const ps::Chunk& chunk = layout_.chunks()[i];
+    for (int slot = 0; slot <= last; ++slot) {
+      const absl::Span<const float> slab =
+          slot == 0 ? absl::Span<const float>(slabs_.weights)
+                    : history[slot - 1];
+      // Counted as a push of start_clock's generation: same rules of memory.
+      pipeline_.CountSend(next_clock_);
+      client_->SendInit(static_cast<int>(i), slot, next_clock_, slot == last,
+                        slab.subspan(chunk.offset, chunk.count));
+    }
+  }
+  return Annotate(pipeline_.AwaitAll(kInitTimeout), "initialising the servers");
+}
+
+// ---- A clock, on the training thread ----------------------------------------
+
+absl::Status PsSync::BeginClock(int64_t clock) {
+  clock_ = clock;
+  clock_begin_ = time_.Now();
+  clock_waited_ = clock_fresh_ = clock_injected_ = absl::ZeroDuration();
+  clock_staleness_ = 0;
+  fresh_budget_ = MedianClock() * fresh_wait_;
+  std::fill(pushes_.begin(), pushes_.end(), 0);
+  if (lazy_pull_ && clock > next_clock_)
+    for (size_t chunk = 0; chunk < chunk_server_.size(); ++chunk)
+      client_->SendPull(static_cast<int>(chunk), clock);
+  return absl::OkStatus();
+}
+
+absl::Duration PsSync::MedianClock() const {
+  if (durations_.empty()) return absl::ZeroDuration();
+  std::vector<absl::Duration> sorted(durations_.begin(), durations_.end());
+  std::nth_element(sorted.begin(), sorted.begin() + sorted.size() / 2,
+                   sorted.end());
+  return sorted[sorted.size() / 2];
+}
+
+absl::Status PsSync::AwaitWeights(int first, int count, int64_t clock,
+                                  bool* changed) {
+  *changed = false;
+  for (int param = first; param < first + count; ++param) {
+    for (int chunk = layout_.first_chunk_of(param);
+         chunk <= layout_.last_chunk_of(param); ++chunk) {
+      ASSIGN_OR_RETURN(
+          const ParamCache::Read read,
+          cache_.Install(chunk, clock,
+                         time_.Now() + (fresh_budget_ - clock_fresh_), time_));
+      CountRead(read, clock);
+      // A chunk serves several layers: the later ones see new contents, too.
+      *changed |= read.changed;
+    }
+  }
+  return absl::OkStatus();
+}
+
+void PsSync::CountRead(const ParamCache::Read& read, int64_t clock) {
+  if (!read.first) return;
+  clock_waited_ += read.waited;
+  clock_fresh_ += read.waited_fresh;
+  const int64_t staleness = clock - read.version;
+  clock_staleness_ = std::max(clock_staleness_, staleness);
+  const size_t bin =
+      std::min(static_cast<size_t>(std::max<int64_t>(0, staleness)),
+               kHistogramSize - 1);
+  if (histogram_.size() <= bin) histogram_.resize(bin + 1);
+  ++histogram_[bin];
+  if (options_.metrics == nullptr) return;
+  options_.metrics->staleness->Observe(static_cast<double>(staleness));
+  options_.metrics->weight_wait_seconds->Add(
+      absl::ToDoubleSeconds(read.waited));
+  options_.metrics->fresh_wait_seconds->Add(
+      absl::ToDoubleSeconds(read.waited_fresh));
+}
+
+absl::Status PsSync::AwaitGradientSlot(int64_t clock) {
+  if (straggler_ != nullptr) {
+    // Before the first gradient leaves, as slow compute would have it.
+    const absl::Duration extra = straggler_->Extra(rank_, clock);
+    clock_injected_ += extra;
+    absl::SleepFor(extra);
+  }
+  ASSIGN_OR_RETURN(const absl::Duration waited, pipeline_.AwaitSlot(clock));
+  clock_waited_ += waited;
+  if (options_.metrics)
+    options_.metrics->gradient_wait_seconds->Add(absl::ToDoubleSeconds(waited));
+  return absl::OkStatus();
+}
+
+void PsSync::GradientReady(int param, int64_t clock) {
+  pipeline_.Ready(param, clock);
+}
+
+void PsSync::SendChunk(int chunk, int64_t clock) {
+  const ps::Chunk& where = layout_.chunks()[chunk];
+  ++pushes_[chunk_server_[chunk]];
+  client_->SendPush(
+      {.chunk = chunk,
+       .clock = clock,
+       .based_on = cache_.oldest_installed(),
+       .samples = options_.samples,
+       .data = slabs_.gradients[static_cast<size_t>(clock % 2)].subspan(
+           where.offset, where.count)});
+}
+
+absl::Status PsSync::EndClock(const ClockSummary& summary) {
+  pipeline_.Flush(summary.clock);
+  RETURN_IF_ERROR(SendTicks(summary.clock, false, summary.loss));
+  const absl::Duration duration = time_.Now() - clock_begin_;
+  durations_.push_back(duration);
+  if (durations_.size() > kMedianWindow) durations_.pop_front();
+  if (straggler_ != nullptr)
+    straggler_->Observe(duration - clock_waited_ - clock_injected_);
+  waited_ += clock_waited_;
+  ran_ += duration;
+  next_clock_ = summary.clock + 1;
+  ReportClock(summary, duration);
+  return session_.failure();
+}
+
+absl::Status PsSync::SendTicks(int64_t clock, bool finished, double loss) {
+  control::Tick tick;
+  tick.set_job_id(session_.job());
+  tick.set_token(session_.joined().token());
+  tick.set_rank(rank_);
+  tick.set_incarnation(session_.joined().incarnation());
+  tick.set_clock(clock);
+  tick.set_finished(finished);
+  tick.set_loss(loss);
+  for (size_t i = 0; i < ticks_.size(); ++i) {
+    tick.set_pushes(finished ? 0 : pushes_[i]);
+    RETURN_IF_ERROR(Annotate(ticks_[i]->Send(tick),
+                             absl::StrCat("tick to ", shards_[i]->address())));
+  }
+  return absl::OkStatus();
+}
+
+void PsSync::ReportClock(const ClockSummary& summary,
+                         absl::Duration duration) {
+  control::WorkerReport report;
+  control::ClockReport& clock = *report.mutable_clock();
+  clock.set_clock(summary.clock);
+  clock.set_loss(summary.loss);
+  for (const OutputSample& sample : summary.outputs) {
+    control::OutputValue& output = *clock.add_outputs();
+    output.set_name(sample.name);
+    output.set_value(sample.value);
+    output.set_loss_weight(sample.loss_weight);
+    output.set_index(sample.index);
+  }
+  const double seconds = absl::ToDoubleSeconds(duration);
+  clock.set_samples(static_cast<double>(summary.samples));
+  clock.set_wait_seconds(absl::ToDoubleSeconds(clock_waited_));
+  clock.set_clock_seconds(seconds);
+  clock.set_staleness(static_cast<int32_t>(clock_staleness_));
+  for (int64_t count : histogram_) clock.add_staleness_histogram(count);
+  session_.Report(std::move(report));
+  if (options_.metrics == nullptr) return;
+  options_.metrics->clock->Set(static_cast<double>(summary.clock + 1));
+  options_.metrics->loss->Set(summary.loss);
+  options_.metrics->samples->Add(static_cast<double>(summary.samples));
+  options_.metrics->clock_seconds->Observe(seconds);
+  if (seconds > 0)
+    options_.metrics->samples_per_second->Set(
+        static_cast<double>(summary.samples) / seconds);
+}
+
+LoopOrder PsSync::order() {
+  return session_.stop_requested() ? LoopOrder::kStop : LoopOrder::kContinue;
+}
+
+absl::Status PsSync::Finish() {
+  RETURN_IF_ERROR(pipeline_.AwaitAll(kFinishTimeout));
+  RETURN_IF_ERROR(SendTicks(next_clock_, true, 0));
+  for (size_t i = 0; i < ticks_.size(); ++i)
+    RETURN_IF_ERROR(
+        Annotate(ticks_[i]->Close(kTickGrace),
+                 absl::StrCat("last tick to ", shards_[i]->address())));
+  return absl::OkStatus();
+}
+
+// ---- From other threads -----------------------------------------------------
+
+void PsSync::Fail(const absl::Status& status) {
+  cache_.Fail(status);
+  pipeline_.Fail(status);
+}
+
+void PsSync::OnOrder(const control::Order& order) {
+  if (order.kind_case() == control::Order::kStaleness)
+    cache_.SetStaleness(order.staleness(), order.effective_clock());
+}
+
+float* PsSync::OnValuesBegin(const ps::MessageHeader& header) {
+  const ps::Chunk& chunk = layout_.chunks()[header.chunk];
+  if (header.slot != 0 ||
+      header.payload_bytes != chunk.count * sizeof(float)) {
+    Fail(absl::DataLossError(
+        absl::StrCat("values of a wrong shape: ", ps::ToString(header))));
+    return nullptr;
+  }
+  bool lost = false;
+  float* memory = cache_.BeginArrival(static_cast<int>(header.chunk),
+                                      header.clock, &lost);
+  if (lost)
+    lost_[header.chunk] = std::max(lost_[header.chunk], header.clock);
+  return memory;
+}
+
+void PsSync::OnValuesEnd(const ps::MessageHeader& header, float* memory,
+                         bool ok) {
+  const int chunk = static_cast<int>(header.chunk);
+  cache_.EndArrival(chunk, memory, ok);
+  if (!ok) lost_[chunk] = std::max(lost_[chunk], header.clock);
+  if (lost_[chunk] < 0) return;
+  // What found no room, or came damaged, is asked for again.
+  if (cache_.newest(chunk) < lost_[chunk])
+    client_->SendPull(chunk, lost_[chunk]);
+  lost_[chunk] = -1;
+}
+
+void PsSync::OnPushDone(int chunk, int64_t clock) {
+  pipeline_.Done(chunk, clock);
+}
+
+void PsSync::OnReconnect(int server) {
+  const int64_t clock = clock_.load();
+  for (size_t chunk = 0; chunk < chunk_server_.size(); ++chunk)
+    if (chunk_server_[chunk] == server)
+      client_->SendPull(static_cast<int>(chunk), clock);
+}
+
+}  // namespace cssp

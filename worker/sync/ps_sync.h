@@ -1,0 +1,135 @@
+// The parameters' home when there is a service: gradients leave chunk by chunk
+// during backward, weights are awaited layer by layer in forward, ticks close
+// each clock at every shard.
+#ifndef CSSP_WORKER_SYNC_PS_SYNC_H_
+#define CSSP_WORKER_SYNC_PS_SYNC_H_
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "common/base/time_source.h"
+#include "common/ps/slab_layout.h"
+#include "common/rpc/shard_client.h"
+#include "proto/control.pb.h"
+#include "worker/sync/gradient_pipeline.h"
+#include "worker/sync/job_session.h"
+#include "worker/sync/metrics.h"
+#include "worker/sync/param_cache.h"
+#include "worker/sync/parameter_sync.h"
+#include "worker/sync/ps_client.h"
+#include "worker/sync/straggler.h"
+
+namespace cssp {
+
+// The net's slabs, in the layout's order; borrowed.
+struct ParamSlabs {
+  absl::Span<float> weights;
+  std::array<absl::Span<const float>, 2> gradients;
+};
+
+struct PsSyncOptions {
+  TransportOptions transport;
+  SyncMetrics* metrics = nullptr;   // borrowed, may be null
+  TimeSource* time = nullptr;       // borrowed, null: the machine's
+  uint32_t samples = 0;             // a clock, told to the servers
+};
+
+// Thread-confined: the training thread; its parts are monitors.
+class PsSync final : public ParameterSync, private PsClientEvents {
+ public:
+  // Connects to the servers of `declared`.  REQUIRES: the layout that was
+  // declared, and `slabs` of its size.  The session is borrowed.
+  static absl::StatusOr<std::unique_ptr<PsSync>> Create(
+      JobSession& session, const control::DeclareLayoutResponse& declared,
+      ps::SlabLayout layout, const ParamSlabs& slabs,
+      const PsSyncOptions& options);
+  ~PsSync() override;
+
+  // Rank 0 of a job that is not initialised: sends the slab's weights and the
+  // histories (none: zeros), and waits until every server holds them.
+  absl::Status Initialise(absl::Span<const absl::Span<const float>> history);
+
+  // What carries the data plane, for the log.
+  std::string Describe() const { return client_->Describe(); }
+  // Share of run time spent waiting, and reads by staleness, so far.
+  absl::Duration waited() const { return waited_; }
+  absl::Duration ran() const { return ran_; }
+  const std::vector<int64_t>& staleness_histogram() const {
+    return histogram_;
+  }
+
+  int64_t next_clock() const override { return next_clock_; }
+  absl::Status BeginClock(int64_t clock) override;
+  absl::Status AwaitWeights(int first, int count, int64_t clock,
+                            bool* changed) override;
+  absl::Status AwaitGradientSlot(int64_t clock) override;
+  void GradientReady(int param, int64_t clock) override;
+  absl::Status EndClock(const ClockSummary& summary) override;
+  LoopOrder order() override;
+  absl::Status Finish() override;
+
+ private:
+  PsSync(JobSession& session, ps::SlabLayout layout, const ParamSlabs& slabs,
+         const PsSyncOptions& options);
+  absl::Status Start(const control::DeclareLayoutResponse& declared);
+  absl::Status OpenTicks(const control::ShardMap& map);
+  void SendChunk(int chunk, int64_t clock);
+  void CountRead(const ParamCache::Read& read, int64_t clock);
+  absl::Status SendTicks(int64_t clock, bool finished, double loss);
+  void ReportClock(const ClockSummary& summary, absl::Duration duration);
+  absl::Duration MedianClock() const;
+  void Fail(const absl::Status& status);
+  void OnOrder(const control::Order& order);
+
+  // PsClientEvents, on the comm thread.
+  float* OnValuesBegin(const ps::MessageHeader& header) override;
+  void OnValuesEnd(const ps::MessageHeader& header, float* memory,
+                   bool ok) override;
+  void OnPushDone(int chunk, int64_t clock) override;
+  void OnPullRefused(const ps::MessageHeader& header) override {}
+  void OnReconnect(int server) override;
+  void OnFatal(const absl::Status& status) override { Fail(status); }
+
+  JobSession& session_;
+  const ps::SlabLayout layout_;
+  const ParamSlabs slabs_;
+  const PsSyncOptions options_;
+  TimeSource& time_;
+  const int rank_;
+  const double fresh_wait_;
+  const bool lazy_pull_;
+  std::vector<int> chunk_server_;
+  ParamCache cache_;
+  GradientPipeline pipeline_;
+  std::unique_ptr<Straggler> straggler_;
+  std::vector<std::unique_ptr<ShardClient>> shards_;
+  std::vector<std::unique_ptr<TickStream>> ticks_;
+  std::vector<uint32_t> pushes_;        // of this clock, per server
+  std::atomic<int64_t> clock_{0};       // being trained
+  std::vector<int64_t> lost_;           // comm thread: versions refused
+
+  // Training thread.
+  int64_t next_clock_ = 0;
+  absl::Time clock_begin_;
+  absl::Duration clock_waited_, clock_fresh_, clock_injected_;
+  absl::Duration fresh_budget_;
+  int64_t clock_staleness_ = 0;
+  absl::Duration waited_, ran_;
+  std::deque<absl::Duration> durations_;  // of the last clocks
+  std::vector<int64_t> histogram_;
+
+  std::unique_ptr<PsClient> client_;    // last: its thread calls us
+};
+
+}  // namespace cssp
+
+#endif  // CSSP_WORKER_SYNC_PS_SYNC_H_

@@ -1,0 +1,51 @@
+#include "worker/sync/straggler.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+
+namespace cssp {
+namespace {
+
+constexpr size_t kWindow = 15;
+constexpr double kMaxFactor = 1000;
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Straggler>> Straggler::Parse(
+    const std::string& text, int workers) {
+  if (text.empty()) return std::unique_ptr<Straggler>();
+  const std::pair<std::string, std::string> parts =
+      absl::StrSplit(text, absl::MaxSplits(':', 1));
+  int rank = -1;
+  double factor = 0;
+  const bool who = parts.first == "rotating" ||
+                   (absl::SimpleAtoi(parts.first, &rank) && rank >= 0 &&
+                    rank < workers);
+  if (!who || !absl::SimpleAtod(parts.second, &factor) || !(factor >= 1) ||
+      factor > kMaxFactor)
+    return absl::InvalidArgumentError(absl::StrCat(
+        "straggler must be RANK:FACTOR or rotating:FACTOR with a rank below ",
+        workers, " and a factor of at least 1, not '", text, "'"));
+  return std::unique_ptr<Straggler>(new Straggler(rank, factor, workers));
+}
+
+absl::Duration Straggler::Extra(int rank, int64_t clock) const {
+  const bool slow = rank_ < 0 ? clock % workers_ == rank : rank == rank_;
+  if (!slow || computes_.empty()) return absl::ZeroDuration();
+  std::vector<absl::Duration> sorted(computes_.begin(), computes_.end());
+  std::nth_element(sorted.begin(), sorted.begin() + sorted.size() / 2,
+                   sorted.end());
+  return sorted[sorted.size() / 2] * (factor_ - 1);
+}
+
+void Straggler::Observe(absl::Duration compute) {
+  computes_.push_back(std::max(compute, absl::ZeroDuration()));
+  if (computes_.size() > kWindow) computes_.pop_front();
+}
+
+}  // namespace cssp

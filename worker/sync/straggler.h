@@ -1,0 +1,41 @@
+// A testing aid: stretches this worker's compute time.
+#ifndef CSSP_WORKER_SYNC_STRAGGLER_H_
+#define CSSP_WORKER_SYNC_STRAGGLER_H_
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace cssp {
+
+// Thread-confined: the training thread.
+class Straggler {
+ public:
+  // "RANK:FACTOR": that worker is always slow; "rotating:FACTOR": worker r is
+  // slow in the clocks c with c % workers == r.  Empty text: null, never slow.
+  // InvalidArgument for anything else, or a factor below 1.
+  static absl::StatusOr<std::unique_ptr<Straggler>> Parse(
+      const std::string& text, int workers);
+
+  // What `rank` is to sleep in `clock` on top of its compute time.
+  absl::Duration Extra(int rank, int64_t clock) const;
+  // Compute time of a clock, waits and injected sleep not counted.
+  void Observe(absl::Duration compute);
+
+ private:
+  Straggler(int rank, double factor, int workers)
+      : rank_(rank), factor_(factor), workers_(workers) {}
+
+  const int rank_;       // -1: rotating
+  const double factor_;
+  const int workers_;
+  std::deque<absl::Duration> computes_;  // of the last clocks
+};
+
+}  // namespace cssp
+
+#endif  // CSSP_WORKER_SYNC_STRAGGLER_H_

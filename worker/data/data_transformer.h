@@ -57,7 +57,7 @@ class DataTransformer {
   DataTransformer(const caffe::TransformationParameter& param,
                   caffe::Phase phase)
       : param_(param), phase_(phase) {}
-  // The mean's row under a crop's row, or null; the plane's own constant.
+  // mean_value of a channel; 0 where none is given.
   float ChannelMean(int channel) const;
   template <class Pixel>
   void TransformPixels(const Pixel* pixels, const ImageShape& input,
@@ -66,7 +66,7 @@ class DataTransformer {
   caffe::TransformationParameter param_;
   caffe::Phase phase_;
   ImageShape mean_shape_;
-  std::vector<float> mean_image_;   // empty: mean_values_ count
+  std::vector<float> mean_image_;   // empty: mean_value counts
 };
 
 }  // namespace cssp

@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 
 constexpr size_t kBatchRecords = 1000;
 constexpr size_t kBatchBytes = size_t{64} << 20;
-constexpr size_t kFirstMapBytes = size_t{256} << 20;
+constexpr size_t kFirstMapBytes = size_t{16} << 20;
 
 // Where records go inside a folder that is not yet the base.
 class Backend {

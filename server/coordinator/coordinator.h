@@ -1,0 +1,271 @@
+// Job registry, membership, placement, orders and checkpoints of a cluster:
+// the logic, without gRPC and without threads of its own but one.
+#ifndef CSSP_SERVER_COORDINATOR_COORDINATOR_H_
+#define CSSP_SERVER_COORDINATOR_COORDINATOR_H_
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "common/base/bounded_queue.h"
+#include "common/base/thread.h"
+#include "common/base/time_source.h"
+#include "proto/checkpoint.pb.h"
+#include "proto/config.pb.h"
+#include "proto/control.pb.h"
+#include "server/coordinator/job.h"
+#include "server/coordinator/metrics.h"
+#include "server/coordinator/shard_control.h"
+#include "server/storage/param_store.h"
+
+namespace cssp {
+
+struct CoordinatorOptions {
+  LeaseConfig lease;
+  int keep_checkpoints = 5;
+  uint64_t max_model_bytes = uint64_t{16} << 30;
+  // How long FINISHING waits for the last cut, and a cancelled or draining job
+  // for its workers.
+  absl::Duration last_cut_wait = absl::Minutes(2);
+  absl::Duration stop_wait = absl::Seconds(30);
+  // A member that has joined but keeps no lease yet is given this long.
+  absl::Duration join_wait = absl::Minutes(5);
+  int max_jobs = 256;                    // remembered; the oldest ended go
+  TimeSource* time = nullptr;            // borrowed
+  std::function<double()> unix_seconds;  // wall time, for stamps
+  ParamStore* store = nullptr;           // borrowed
+  ShardControlFactory connect;           // to servers elsewhere
+  CoordinatorMetrics* metrics = nullptr;  // borrowed; may be null
+};
+
+// Names one attached lease.
+struct LeaseHandle {
+  std::string job_id;
+  int rank = 0;
+  uint32_t incarnation = 0;
+  // Pop until closed: the stream ends then.
+  std::shared_ptr<DirectiveQueue> directives;
+};
+
+using ServerDirectiveQueue = BoundedQueue<control::ServerDirective>;
+struct ServerHandle {
+  int index = 0;
+  uint64_t registration = 0;
+  std::shared_ptr<ServerDirectiveQueue> directives;
+};
+
+// A reader's place in a job's events.
+struct WatchCursor {
+  std::string job_id;
+  int64_t from_clock = 0;
+  bool begun = false;
+  uint64_t next = 0;
+  bool ended = false;  // the last event has been given
+};
+
+// Thread-safe (monitor).  Shards are called without the lock held; what a
+// report sets off (orders, closing, commits) is queued and done by Step, on
+// the housekeeping thread.
+//
+// Invariants:
+// 1. A job's state only moves forward; terminal states are final and stored.
+// 2. A checkpoint is listed only after its manifest is durable, and its
+//    manifest is written only after every server's part is.
+// 3. Of one rank at most one incarnation is live; reports of others are refused.
+class Coordinator {
+ public:
+  // Loads what earlier runs have stored; jobs that were under way have failed.
+  static absl::StatusOr<std::unique_ptr<Coordinator>> Create(
+      CoordinatorOptions options);
+  ~Coordinator() { Stop(); }
+
+  // Housekeeping on a thread of its own, every heartbeat.  Tests call Step.
+  void Start();
+  void Stop();
+  // Judges leases and deadlines, then runs what is queued.
+  void Step() ABSL_LOCKS_EXCLUDED(mu_);
+
+  // ---- People ----
+  // The same request_id gives the same job.
+  absl::StatusOr<control::SubmitJobResponse> SubmitJob(
+      const control::JobSpec& spec) ABSL_LOCKS_EXCLUDED(mu_);
+  control::ListJobsResponse ListJobs() const ABSL_LOCKS_EXCLUDED(mu_);
+  absl::StatusOr<control::JobStatus> DescribeJob(const std::string& id) const
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // Workers stop after the clock that they are in; repeated calls do nothing.
+  absl::StatusOr<control::JobStatus> CancelJob(const std::string& id)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // Orders a cut and waits until it is committed.
+  absl::StatusOr<control::CheckpointInfo> CheckpointJob(const std::string& id,
+                                                        absl::Duration wait)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  control::ListServersResponse ListServers() const ABSL_LOCKS_EXCLUDED(mu_);
+  // The next events of a job, waiting up to `timeout` for one.
+  absl::StatusOr<std::vector<control::JobEvent>> NextEvents(
+      WatchCursor* cursor, absl::Duration timeout) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // ---- Members ----
+  absl::StatusOr<control::JoinJobResponse> JoinJob(
+      const control::JoinJobRequest& request) ABSL_LOCKS_EXCLUDED(mu_);
+  // The first call places the model and opens the shards; others wait for it,
+  // up to `wait`, and must declare the same.
+  absl::StatusOr<control::DeclareLayoutResponse> DeclareLayout(
+      const control::DeclareLayoutRequest& request, absl::Duration wait)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // `first` names the member; its body counts as a report.
+  absl::StatusOr<LeaseHandle> OpenLease(const control::WorkerReport& first)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // FailedPrecondition when this incarnation is fenced or counted as dead.
+  absl::Status Report(const control::WorkerReport& report)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // The stream is gone: without a `done` before, the member is dead.
+  void LeaseEnded(const LeaseHandle& lease) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // ---- Servers ----
+  // The one in this process: never silent.
+  absl::Status AddLocalServer(const control::ServerInfo& info,
+                              std::shared_ptr<ShardControl> shard)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  absl::StatusOr<ServerHandle> OpenServer(const control::ServerInfo& hello)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status ReportServer(const ServerHandle& server,
+                            const control::ServerReport& report)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  void ServerEnded(const ServerHandle& server) ABSL_LOCKS_EXCLUDED(mu_);
+  // A server's part of a cut; `server_id` is ServerInfo.id.
+  void OnShardCheckpoint(const std::string& server_id,
+                         const control::ShardCheckpoint& part)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // Takes no more jobs; checkpoints and then ends those that run, all within
+  // `bound`.
+  void Drain(absl::Duration bound) ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  struct Server {
+    control::ServerInfo info;
+    std::shared_ptr<ShardControl> shard;
+    std::shared_ptr<ServerDirectiveQueue> directives;
+    absl::Time last_seen;
+    uint64_t registration = 0;
+    bool local = false;
+  };
+  using Action = std::function<void()>;
+  using JobPtr = std::shared_ptr<Job>;
+
+  explicit Coordinator(CoordinatorOptions options)
+      : options_(std::move(options)) {}
+
+  // coordinator_jobs.cc
+  absl::Status LoadJobs() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<JobPtr> FindLocked(const std::string& id) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status StoreLocked(const Job& job, bool sync)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status ResumeLocked(Job& job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void ForgetOldJobsLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  control::JobStatus SummaryLocked(const Job& job) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void SetStateLocked(Job& job, control::JobState state,
+                      const std::string& message)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // To a terminal state: tells members, closes shards, stores.
+  void EndLocked(const JobPtr& job, control::JobState state,
+                 const std::string& message)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Moves the job on if what it waits for has come.
+  void SettleLocked(const JobPtr& job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool AwaitsCutLocked(const Job& job) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void AppendLocked(Job& job, control::JobEvent event)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void NoteLocked(Job& job, const std::string& text)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void CloseShards(const JobPtr& job) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // coordinator_members.cc
+  absl::StatusOr<Member*> MemberLocked(Job& job, int rank, uint32_t incarnation)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<int> ChooseRankLocked(const Job& job,
+                                       const control::JoinJobRequest& request)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void ReportLocked(const JobPtr& job, Member& member,
+                    const control::WorkerReport& report)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void ClockLocked(Job& job, Member& member, const control::ClockReport& clock)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void ProgressLocked(Job& job,
+                      const std::vector<control::ClockProgress>& clocks)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void DeadLocked(const JobPtr& job, Member& member, const std::string& why)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void ExpireMembersLocked(const JobPtr& job)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void TellWorkersLocked(Job& job, const control::WorkerDirective& directive)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  // coordinator_layout.cc
+  absl::StatusOr<PlacedModel> PlaceLocked(
+      const Job& job, const control::DeclareLayoutRequest& request,
+      ps::SlabLayout layout) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<ps::SlabLayout> LayoutLocked(
+      const Job& job, const control::DeclareLayoutRequest& request)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  static absl::Status OpenShards(const control::OpenShardRequest& base,
+                                 const PlacedModel& model);
+  absl::StatusOr<control::DeclareLayoutResponse> DeclaredLocked(
+      const JobPtr& job, const control::DeclareLayoutRequest& request)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  // coordinator_orders.cc
+  absl::StatusOr<int64_t> PlaceOrder(const JobPtr& job, control::Order order)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  void WorkerGone(const JobPtr& job, int rank, uint32_t incarnation)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  void CommitCut(const JobPtr& job, int64_t clock) ABSL_LOCKS_EXCLUDED(mu_);
+  void EndCutLocked(const JobPtr& job, int64_t clock, const absl::Status& result)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Manifest ManifestLocked(const Job& job, int64_t clock) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void CollectGarbage(const std::string& job_id) ABSL_LOCKS_EXCLUDED(mu_);
+  void SendCheckpointLocked(Job& job, const control::CheckpointInfo& info)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  // coordinator_servers.cc
+  void ServerGoneLocked(Server& server, const std::string& why)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void ServerDraining(int index) ABSL_LOCKS_EXCLUDED(mu_);
+  // Checkpoints the job, then fails it with a line that says how to resume.
+  void EvacuateJob(const JobPtr& job, const std::string& why,
+                   absl::Duration bound) ABSL_LOCKS_EXCLUDED(mu_);
+
+  void LaterLocked(Action action) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    actions_.push_back(std::move(action));
+  }
+  void ExpireLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Time Now() const { return options_.time->Now(); }
+
+  const CoordinatorOptions options_;
+  mutable absl::Mutex mu_;
+  std::map<uint32_t, JobPtr> jobs_ ABSL_GUARDED_BY(mu_);  // by number
+  std::map<std::string, JobPtr> jobs_by_id_ ABSL_GUARDED_BY(mu_);
+  uint32_t next_job_ ABSL_GUARDED_BY(mu_) = 1;
+  std::vector<Server> servers_ ABSL_GUARDED_BY(mu_);  // index = ServerInfo.index
+  uint64_t registrations_ ABSL_GUARDED_BY(mu_) = 0;
+  std::deque<Action> actions_ ABSL_GUARDED_BY(mu_);
+  bool draining_ ABSL_GUARDED_BY(mu_) = false;
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+  // Waits for checkpoints of jobs whose server leaves; joined by Stop.
+  std::vector<Thread> drains_ ABSL_GUARDED_BY(mu_);
+  Thread housekeeping_;
+};
+
+}  // namespace cssp
+
+#endif  // CSSP_SERVER_COORDINATOR_COORDINATOR_H_

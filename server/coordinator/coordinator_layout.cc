@@ -1,0 +1,214 @@
+// Coordinator: the model's layout, its placement and the opening of shards.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/logging.h"
+#include "common/base/status_macros.h"
+#include "common/base/thread.h"
+#include "common/ps/layout_proto.h"
+#include "server/coordinator/coordinator.h"
+#include "server/coordinator/job_spec.h"
+
+namespace cssp {
+namespace {
+
+
+absl::Status CheckDeclaration(const control::DeclareLayoutRequest& request) {
+  if (request.blobs_size() > ps::SlabLayout::kMaxBlobs)
+    return absl::InvalidArgumentError(
+        absl::StrCat("the net has ", request.blobs_size(),
+                     " parameters; at most ", ps::SlabLayout::kMaxBlobs,
+                     " are taken"));
+  for (const control::BlobSpec& blob : request.blobs())
+    if (blob.key().size() > 1024 || blob.shape_size() > 32)
+      return absl::InvalidArgumentError(
+          absl::StrCat("parameter '", blob.key().substr(0, 64),
+                       "': its key or shape is too long"));
+  if (request.start_clock() < 0 || request.samples_per_clock() < 0)
+    return absl::InvalidArgumentError(
+        "start_clock and samples_per_clock must not be negative");
+  return absl::OkStatus();
+}
+
+int64_t ModelBytes(const control::DeclareLayoutRequest& request) {
+  int64_t floats = 0;
+  for (const control::BlobSpec& blob : request.blobs())
+    floats += std::clamp<int64_t>(blob.count(), 0, ps::SlabLayout::kMaxFloats);
+  return floats * static_cast<int64_t>(sizeof(float));
+}
+
+}  // namespace
+
+absl::StatusOr<ps::SlabLayout> Coordinator::LayoutLocked(
+    const Job& job, const control::DeclareLayoutRequest& request) {
+  int64_t chunk_bytes = job.spec.chunk_bytes();
+  if (job.model.has_value()) {
+    chunk_bytes = job.model->layout.chunk_bytes();
+  } else if (chunk_bytes == 0) {
+    const int64_t live = std::count_if(
+        servers_.begin(), servers_.end(),
+        [](const Server& server) { return server.info.state() == "live"; });
+    chunk_bytes =
+        DefaultChunkBytes(ModelBytes(request), static_cast<int>(live));
+  }
+  return ps::SlabLayout::Create(ps::BlobsFromProto(request.blobs()),
+                                chunk_bytes);
+}
+
+absl::StatusOr<PlacedModel> Coordinator::PlaceLocked(
+    const Job& job, const control::DeclareLayoutRequest& request,
+    ps::SlabLayout layout) {
+  const uint64_t bytes = static_cast<uint64_t>(layout.size()) * sizeof(float);
+  if (bytes > options_.max_model_bytes)
+    return absl::InvalidArgumentError(
+        absl::StrCat("the model has ", bytes, " bytes; max_model_bytes is ",
+                     options_.max_model_bytes));
+  PlacedModel model{.layout = std::move(layout)};
+  const size_t chunks = model.layout.chunks().size();
+  for (const Server& server : servers_) {
+    // A server without a chunk would only be waited for.
+    if (server.info.state() != "live" || model.shards.size() == chunks) continue;
+    control::ServerEntry* entry = model.map.add_servers();
+    entry->set_index(model.map.servers_size() - 1);
+    entry->set_data_address(server.info.data_address());
+    entry->set_control_address(server.info.control_address());
+    model.server_ids.push_back(server.info.id());
+    model.directories.push_back(server.info.store_directory());
+    model.shards.push_back(server.shard);
+  }
+  if (model.shards.empty())
+    return absl::FailedPreconditionError("no ps-server is live");
+  model.map.set_map_epoch(1);
+  model.map.set_chunk_bytes(static_cast<int32_t>(model.layout.chunk_bytes()));
+  for (const int server : ps::PlaceChunks(
+           model.layout, static_cast<int>(model.shards.size())))
+    model.map.add_chunk_server(server);
+  return model;
+}
+
+absl::Status Coordinator::OpenShards(const control::OpenShardRequest& base,
+                                     const PlacedModel& model) {
+  std::vector<absl::Status> opened(model.shards.size());
+  {
+    std::vector<Thread> threads;
+    for (size_t i = 0; i < model.shards.size(); ++i)
+      threads.emplace_back("open-shard", [&, i] {
+        control::OpenShardRequest request = base;
+        request.set_server_index(static_cast<int32_t>(i));
+        opened[i] = model.shards[i]->Open(request).status();
+      });
+  }
+  for (size_t i = 0; i < opened.size(); ++i)
+    if (!opened[i].ok())
+      return Annotate(opened[i], absl::StrCat("ps-server ", model.server_ids[i],
+                                              " cannot open its shard"));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<control::DeclareLayoutResponse> Coordinator::DeclareLayout(
+    const control::DeclareLayoutRequest& request, absl::Duration wait) {
+  RETURN_IF_ERROR(CheckDeclaration(request));
+  absl::ReleasableMutexLock lock(&mu_);
+  ASSIGN_OR_RETURN(const JobPtr job, FindLocked(request.job_id()));
+  RETURN_IF_ERROR(
+      MemberLocked(*job, request.rank(), request.incarnation()).status());
+  // With a snapshot file only rank 0 knows the clock at which all begin.
+  const bool opener = job->spec.snapshot_file().empty() || request.rank() == 0;
+  const auto ready = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return stopping_ || IsTerminal(job->status.state()) ||
+           job->opening == Job::Opening::kOpen ||
+           (opener && job->opening == Job::Opening::kNo);
+  };
+  if (!mu_.AwaitWithTimeout(absl::Condition(&ready), wait))
+    return absl::DeadlineExceededError(absl::StrCat(
+        "job ", job->id, ": its shards were not opened within ",
+        absl::FormatDuration(wait)));
+  if (stopping_) return absl::UnavailableError("the coordinator is stopping");
+  if (job->opening != Job::Opening::kNo ||
+      IsTerminal(job->status.state()))
+    return DeclaredLocked(job, request);
+
+  ASSIGN_OR_RETURN(ps::SlabLayout layout, LayoutLocked(*job, request));
+  ASSIGN_OR_RETURN(PlacedModel model,
+                   PlaceLocked(*job, request, std::move(layout)));
+  if (!job->spec.snapshot_file().empty()) {
+    if (request.start_clock() >= job->spec.solver().max_iter())
+      return absl::InvalidArgumentError(absl::StrCat(
+          "the snapshot is at iteration ", request.start_clock(),
+          ", and max_iter is ", job->spec.solver().max_iter(),
+          ": nothing is left to train"));
+    job->status.set_start_clock(request.start_clock());
+    job->status.set_clock(request.start_clock());
+  }
+  control::OpenShardRequest open;
+  open.set_job_id(job->id);
+  open.set_job_number(job->number);
+  open.set_job_epoch(job->status.job_epoch());
+  open.set_token(job->token);
+  *open.mutable_spec() = WithoutNets(job->spec);
+  *open.mutable_blobs() = request.blobs();
+  *open.mutable_shard_map() = model.map;
+  open.set_start_clock(job->status.start_clock());
+  open.set_restore_checkpoint(job->spec.resume_checkpoint());
+  job->opening = Job::Opening::kUnderWay;
+  lock.Release();
+
+  const absl::Status opened = OpenShards(open, model);
+
+  absl::MutexLock again(&mu_);
+  job->model = std::move(model);
+  job->opening = Job::Opening::kOpen;
+  job->progress.emplace(job->spec.workers(), job->status.start_clock());
+  if (!opened.ok()) {
+    EndLocked(job, control::JOB_FAILED, std::string(opened.message()));
+    return opened;
+  }
+  if (IsTerminal(job->status.state()))  // cancelled meanwhile
+    LaterLocked([this, job] { CloseShards(job); });
+  return DeclaredLocked(job, request);
+}
+
+absl::StatusOr<control::DeclareLayoutResponse> Coordinator::DeclaredLocked(
+    const JobPtr& job, const control::DeclareLayoutRequest& request) {
+  if (IsTerminal(job->status.state()))
+    return absl::FailedPreconditionError(
+        absl::StrCat("job ", job->id, " is ", StateName(job->status.state()),
+                     job->status.message().empty() ? "" : ": ",
+                     job->status.message()));
+  ASSIGN_OR_RETURN(
+      Member* const member,
+      MemberLocked(*job, request.rank(), request.incarnation()));
+  ASSIGN_OR_RETURN(const ps::SlabLayout layout, LayoutLocked(*job, request));
+  if (layout.Fingerprint() != job->model->layout.Fingerprint()) {
+    const std::string why = absl::StrCat(
+        "the workers' nets differ: ",
+        DescribeDifference(job->model->layout, layout, "the first worker",
+                           absl::StrCat("worker ", request.rank())));
+    EndLocked(job, control::JOB_FAILED, why);
+    return absl::InvalidArgumentError(why);
+  }
+  control::DeclareLayoutResponse response;
+  *response.mutable_shard_map() = job->model->map;
+  response.set_start_clock(job->status.start_clock());
+  response.set_initialised(!job->spec.resume_checkpoint().empty());
+  if (request.rank() == kEvaluatorRank) return response;
+
+  member->last_seen = Now();
+  if (!member->declared) {
+    member->declared = true;
+    member->state = Member::State::kRunning;
+    member->status.set_state("running");
+    member->status.set_clock(job->status.start_clock());
+    member->samples_per_clock = request.samples_per_clock();
+  }
+  int declared = 0;
+  for (const auto& [rank, other] : job->members)
+    declared += rank != kEvaluatorRank && other.declared;
+  if (declared == job->spec.workers() &&
+      job->status.state() == control::JOB_PENDING)
+    SetStateLocked(*job, control::JOB_RUNNING, "");
+  return response;
+}
+
+}  // namespace cssp

@@ -1,0 +1,102 @@
+// A job as the coordinator holds it: plain data, guarded by the coordinator's
+// lock except where said.
+#ifndef CSSP_SERVER_COORDINATOR_JOB_H_
+#define CSSP_SERVER_COORDINATOR_JOB_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "common/base/bounded_queue.h"
+#include "common/optim/learning_rate_policy.h"
+#include "common/ps/slab_layout.h"
+#include "proto/control.pb.h"
+#include "server/coordinator/event_log.h"
+#include "server/coordinator/progress.h"
+#include "server/coordinator/shard_control.h"
+
+namespace cssp {
+
+// The evaluator's rank, in members and on the wire.
+inline constexpr int kEvaluatorRank = -1;
+
+using DirectiveQueue = BoundedQueue<control::WorkerDirective>;
+
+// One worker, or the evaluator (rank -1).
+struct Member {
+  enum class State { kJoining, kRunning, kDone, kDead };
+
+  control::WorkerStatus status;    // rank, host, pid, clock, ...
+  State state = State::kJoining;
+  uint32_t incarnation = 0;
+  std::string request_id;
+  absl::Time last_seen;
+  bool declared = false;
+  int64_t samples_per_clock = 0;
+  double samples = 0;
+  // Directives to the lease's stream; null before it is there.
+  std::shared_ptr<DirectiveQueue> directives;
+
+  bool live() const {
+    return state == State::kJoining || state == State::kRunning;
+  }
+};
+
+// A consistent cut on its way to a checkpoint.
+struct Cut {
+  std::map<int, control::ShardCheckpoint> parts;  // by index into the shard map
+  absl::Time begun;
+  bool committing = false;  // all parts are in; the manifest is being written
+  bool ended = false;
+  absl::Status result;      // once ended
+  control::CheckpointInfo info;
+};
+
+// What the first DeclareLayout decides for everyone.
+struct PlacedModel {
+  ps::SlabLayout layout;
+  control::ShardMap map;
+  std::vector<std::string> server_ids;                  // as map.servers
+  std::vector<std::string> directories;
+  std::vector<std::shared_ptr<ShardControl>> shards;
+};
+
+struct Job {
+  enum class Opening { kNo, kUnderWay, kOpen };
+
+  std::string id;
+  uint32_t number = 0;
+  std::string token;
+  control::JobSpec spec;  // as run: seed drawn
+  // State, message, times, tests, exports, checkpoints, clock, loss.
+  control::JobStatus status;
+  std::optional<LearningRatePolicy> rate;
+  std::map<int, Member> members;  // by rank
+  std::map<int, uint32_t> incarnations;
+
+  Opening opening = Opening::kNo;
+  std::optional<PlacedModel> model;
+  std::optional<Progress> progress;
+  EventLog events;
+
+  std::map<int64_t, Cut> cuts;
+  uint64_t orders = 0;         // last order's number
+  bool cancelling = false;
+  absl::Time cancel_since;
+  absl::Time finishing_since;
+  bool evaluator_told = false;  // that the job is finished
+  std::string first_failure;    // a worker's own reason
+
+  // Orders are placed one after the other.  Taken before the coordinator's
+  // lock, never while holding it.
+  absl::Mutex order_mu;
+};
+
+}  // namespace cssp
+
+#endif  // CSSP_SERVER_COORDINATOR_JOB_H_

@@ -1,0 +1,201 @@
+#include "server/coordinator/job_spec.h"
+
+#include <sys/random.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "common/base/logging.h"
+#include "common/base/status_macros.h"
+#include "common/optim/chunk_update.h"
+#include "common/optim/learning_rate_policy.h"
+
+namespace cssp {
+namespace {
+
+using control::JobSpec;
+
+absl::Status Bad(absl::string_view field, absl::string_view why) {
+  return absl::InvalidArgumentError(absl::StrCat(field, ": ", why));
+}
+
+absl::Status CheckRange(absl::string_view field, int64_t value, int64_t low,
+                        int64_t high) {
+  if (value >= low && value <= high) return absl::OkStatus();
+  return Bad(field, absl::StrCat(value, " is not in ", low, "..", high));
+}
+
+absl::Status CheckSolver(const caffe::SolverParameter& solver) {
+  const int nets = solver.has_net_param() + solver.has_train_net_param();
+  if (nets == 0 && (solver.has_net() || solver.has_train_net()))
+    return Bad("solver", "its net is named but not inlined; submit with psctl");
+  if (nets != 1)
+    return Bad("solver", nets == 0 ? "no train net: set net, or train_net"
+                                   : "two train nets: set net or train_net");
+  if (solver.max_iter() < 1) return Bad("solver", "max_iter must be > 0");
+  if (solver.iter_size() < 1) return Bad("solver", "iter_size must be > 0");
+  if (solver.snapshot() < 0) return Bad("solver", "snapshot must be >= 0");
+  RETURN_IF_ERROR(Annotate(LearningRatePolicy::Create(solver).status(),
+                           "solver"));
+  return Annotate(ChunkUpdate::Create(solver).status(), "solver");
+}
+
+absl::Status CheckStraggler(const JobSpec& spec) {
+  if (spec.straggler().empty()) return absl::OkStatus();
+  const std::vector<std::string> parts = absl::StrSplit(spec.straggler(), ':');
+  double factor = 0;
+  int rank = 0;
+  const bool well_formed =
+      parts.size() == 2 && absl::SimpleAtod(parts[1], &factor) &&
+      std::isfinite(factor) && factor >= 1 && factor <= 1000 &&
+      (parts[0] == "rotating" ||
+       (absl::SimpleAtoi(parts[0], &rank) && rank >= 0 &&
+        rank < spec.workers()));
+  if (well_formed) return absl::OkStatus();
+  return Bad("straggler",
+             absl::StrCat("'", absl::CEscape(spec.straggler()),
+                          "' is not RANK:FACTOR or rotating:FACTOR with RANK < ",
+                          spec.workers(), " and FACTOR 1..1000"));
+}
+
+absl::Status CheckStart(const JobSpec& spec) {
+  const int starts = !spec.resume_checkpoint().empty() +
+                     !spec.snapshot_file().empty() +
+                     !spec.weights_files().empty();
+  if (starts <= 1) return absl::OkStatus();
+  return Bad("resume, snapshot, weights",
+             "a job starts from one of them, not from several");
+}
+
+std::string DescribeBlob(const ps::BlobSpec& blob) {
+  return absl::StrCat(blob.key, " (", absl::StrJoin(blob.shape, "x"),
+                      ", lr_mult ", blob.lr_mult, ", decay_mult ",
+                      blob.decay_mult, blob.statistic ? ", statistic)" : ")");
+}
+
+bool SameBlob(const ps::BlobSpec& a, const ps::BlobSpec& b) {
+  return a.key == b.key && a.shape == b.shape && a.count == b.count &&
+         a.lr_mult == b.lr_mult && a.decay_mult == b.decay_mult &&
+         a.statistic == b.statistic &&
+         a.moving_average_fraction == b.moving_average_fraction;
+}
+
+void RandomBytes(void* out, size_t size) {
+  CHECK_EQ(getrandom(out, size, 0), static_cast<ssize_t>(size))
+      << "the kernel gives up to 256 random bytes whole";
+}
+
+}  // namespace
+
+absl::Status ValidateJobSpec(const JobSpec& spec) {
+  RETURN_IF_ERROR(CheckRange("workers", spec.workers(), 1, kMaxWorkers));
+  RETURN_IF_ERROR(CheckRange("staleness", spec.staleness(), 0, kMaxStaleness));
+  if (!std::isfinite(spec.fresh_wait()) || spec.fresh_wait() < 0 ||
+      spec.fresh_wait() > 100)
+    return Bad("fresh_wait", absl::StrCat(spec.fresh_wait(),
+                                          " is not a share in 0..100"));
+  if (spec.ssp_update() == control::PER_PUSH)
+    return absl::UnimplementedError(
+        "ssp_update: PER_PUSH is not supported yet; use PER_CLOCK");
+  if (spec.ssp_update() != control::PER_CLOCK)
+    return Bad("ssp_update", "known are PER_CLOCK and PER_PUSH");
+  if (spec.lazy_pull())
+    return absl::UnimplementedError("lazy_pull is not supported yet");
+  if (spec.wait_for_dead())
+    return absl::UnimplementedError(
+        "wait_for_dead (policy wait) is not supported yet");
+  if (spec.chunk_bytes() != 0)
+    RETURN_IF_ERROR(CheckRange("chunk_bytes", spec.chunk_bytes(),
+                               ps::SlabLayout::kBlock * 4, 4 << 20));
+  RETURN_IF_ERROR(CheckRange("threads", spec.threads(), 0, 4096));
+  RETURN_IF_ERROR(CheckRange("name's length", spec.name().size(), 0, 256));
+  RETURN_IF_ERROR(
+      CheckRange("request_id's length", spec.request_id().size(), 0, 128));
+  RETURN_IF_ERROR(CheckStraggler(spec));
+  RETURN_IF_ERROR(CheckStart(spec));
+  return CheckSolver(spec.solver());
+}
+
+std::string MakeJobId(absl::string_view name, uint32_t number) {
+  std::string id;
+  for (const char c : name) {
+    if (absl::ascii_isalnum(c)) id += absl::ascii_tolower(c);
+    else if (!id.empty() && id.back() != '-') id += '-';
+    if (id.size() == 48) break;
+  }
+  while (!id.empty() && id.back() == '-') id.pop_back();
+  if (id.empty()) id = "job";
+  return absl::StrCat(id, "-", number);
+}
+
+std::string MakeToken() {
+  std::string bytes(32, '\0');
+  RandomBytes(bytes.data(), bytes.size());
+  return absl::BytesToHexString(bytes);
+}
+
+bool TokensEqual(absl::string_view a, absl::string_view b) {
+  if (a.size() != b.size()) return false;
+  unsigned char difference = 0;
+  for (size_t i = 0; i < a.size(); ++i)
+    difference |= static_cast<unsigned char>(a[i] ^ b[i]);
+  return difference == 0;
+}
+
+int64_t DrawSeed() {
+  uint32_t bits = 0;
+  RandomBytes(&bits, sizeof(bits));
+  return static_cast<int64_t>(bits >> 1) | 1;
+}
+
+int64_t DefaultChunkBytes(int64_t model_bytes, int num_servers) {
+  constexpr int64_t kBlockBytes = ps::SlabLayout::kBlock * 4;
+  const int64_t wanted = model_bytes / (4 * std::max(num_servers, 1));
+  const int64_t whole = (wanted + kBlockBytes - 1) / kBlockBytes * kBlockBytes;
+  return std::clamp<int64_t>(whole, 64 << 10, 1 << 20);
+}
+
+std::string DescribeDifference(const ps::SlabLayout& first,
+                               const ps::SlabLayout& second,
+                               absl::string_view a, absl::string_view b) {
+  const size_t common = std::min(first.blobs().size(), second.blobs().size());
+  for (size_t i = 0; i < common; ++i)
+    if (!SameBlob(first.blobs()[i], second.blobs()[i]))
+      return absl::StrCat("parameter ", i, " is ",
+                          DescribeBlob(first.blobs()[i]), " on ", a, " but ",
+                          DescribeBlob(second.blobs()[i]), " on ", b);
+  if (first.blobs().size() == second.blobs().size()) return "";
+  const bool more = first.blobs().size() > common;
+  const ps::SlabLayout& longer = more ? first : second;
+  return absl::StrCat("parameter ", common, ", ",
+                      DescribeBlob(longer.blobs()[common]), ", is on ",
+                      more ? a : b, " only");
+}
+
+JobSpec WithoutNets(const JobSpec& spec) {
+  JobSpec copy = spec;
+  copy.mutable_solver()->clear_net_param();
+  copy.mutable_solver()->clear_train_net_param();
+  copy.mutable_solver()->clear_test_net_param();
+  return copy;
+}
+
+bool IsTerminal(control::JobState state) {
+  return state == control::JOB_SUCCEEDED || state == control::JOB_FAILED ||
+         state == control::JOB_CANCELLED;
+}
+
+std::string StateName(control::JobState state) {
+  std::string name = control::JobState_Name(state);
+  if (name.rfind("JOB_", 0) == 0) name = name.substr(4);
+  return absl::AsciiStrToLower(name);
+}
+
+}  // namespace cssp

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <set>
 #include <string>
 #include <vector>
@@ -179,7 +180,8 @@ TEST_P(TransportConformance, SentMemoryMayBeReusedAtOnce) {
   ASSERT_TRUE(Until([&] { return on_server_.messages.size() == 10; }));
   for (const auto& message : on_server_.messages) {
     const uint8_t value = std::stoi(message.header);
-    EXPECT_THAT(message.payload, testing::Each(value));
+    EXPECT_EQ(std::count(message.payload.begin(), message.payload.end(), value),
+              message.payload.size());
   }
 }
 
@@ -366,6 +368,8 @@ TEST_P(TransportConformance, APeerThatClaimsTooMuchIsCutOff) {
   narrow.max_payload_bytes = 1000;
   Connect(narrow);
   const std::vector<uint8_t> payload = Pattern(1001, 1);
+  EXPECT_EQ(server_->Send(to_client_, Bytes("x"), payload, 1).code(),
+            absl::StatusCode::kInvalidArgument);
   ASSERT_TRUE(client_->Send(to_server_, Bytes("x"), payload, 1).ok());
   ASSERT_TRUE(Until([&] {
     return on_server_.lost.size() == 1 && on_client_.lost.size() == 1;
@@ -374,8 +378,6 @@ TEST_P(TransportConformance, APeerThatClaimsTooMuchIsCutOff) {
             absl::StatusCode::kInvalidArgument);
   EXPECT_TRUE(on_server_.messages.empty());
   EXPECT_TRUE(on_server_.arriving.empty());
-  EXPECT_EQ(server_->Send(to_client_, Bytes("x"), payload, 1).code(),
-            absl::StatusCode::kInvalidArgument);
 }
 
 TEST_P(TransportConformance, WakeEndsAWaitNowOrTheNext) {
@@ -461,12 +463,32 @@ class DecoratedWorld final : public TransportWorld {
   TransportMetrics metrics_{registry_};
 };
 
+class UcxWorld final : public TransportWorld {
+ public:
+  explicit UcxWorld(std::string transports)
+      : transports_(std::move(transports)) {}
+  absl::StatusOr<std::unique_ptr<Transport>> Make(
+      const TransportOptions& options, TransportHandler& handler) override {
+    TransportOptions loopback = options;
+    loopback.devices = "lo";
+    loopback.transports = transports_;
+    return MakeUcxTransport(loopback, handler);
+  }
+
+ private:
+  const std::string transports_;
+};
+
 INSTANTIATE_TEST_SUITE_P(
     Implementations, TransportConformance,
     testing::Values(
         TransportKind{"Inproc", [] { return std::make_unique<InprocWorld>(); }},
         TransportKind{"Decorated",
-                      [] { return std::make_unique<DecoratedWorld>(); }}),
+                      [] { return std::make_unique<DecoratedWorld>(); }},
+        TransportKind{"UcxDefault",
+                      [] { return std::make_unique<UcxWorld>(""); }},
+        TransportKind{"UcxTcp",
+                      [] { return std::make_unique<UcxWorld>("tcp"); }}),
     [](const auto& info) { return info.param.name; });
 
 }  // namespace

@@ -1,0 +1,70 @@
+// What UcxTransport itself puts on the wire: before the caller's header, and
+// in the greeting.  Little-endian.
+#ifndef CSSP_COMMON_TRANSPORT_UCX_WIRE_H_
+#define CSSP_COMMON_TRANSPORT_UCX_WIRE_H_
+
+#include <bit>
+#include <cstdint>
+#include <cstring>
+
+#include "absl/types/span.h"
+
+namespace cssp {
+
+static_assert(std::endian::native == std::endian::little,
+              "add byte swaps to ucx_wire.h");
+
+// UCX's active message ids.
+inline constexpr unsigned kGreetingId = 1;
+inline constexpr unsigned kDataId = 2;
+
+// offset 0: receiver's key (8); then the caller's header.
+struct DataPrefix {
+  static constexpr size_t kBytes = 8;
+  uint64_t receiver = 0;
+
+  void Write(uint8_t* out) const { std::memcpy(out, &receiver, kBytes); }
+  bool Read(absl::Span<const uint8_t> in) {
+    if (in.size() < kBytes) return false;
+    std::memcpy(&receiver, in.data(), kBytes);
+    return true;
+  }
+};
+
+// offset 0: "CSSP" (4), version (2), 1 if an answer (2), sender's key (8),
+// receiver's key (8; 0 in a client's greeting, which does not know it yet).
+struct Greeting {
+  static constexpr size_t kBytes = 24;
+  static constexpr char kMagic[] = "CSSP";
+  static constexpr uint16_t kVersion = 1;
+  bool answer = false;
+  uint64_t sender = 0;
+  uint64_t receiver = 0;
+
+  void Write(uint8_t* out) const {
+    const uint16_t version = kVersion;
+    const uint16_t is_answer = answer ? 1 : 0;
+    std::memcpy(out, kMagic, 4);
+    std::memcpy(out + 4, &version, 2);
+    std::memcpy(out + 6, &is_answer, 2);
+    std::memcpy(out + 8, &sender, 8);
+    std::memcpy(out + 16, &receiver, 8);
+  }
+  // False for anything that is not a greeting of this version.
+  bool Read(absl::Span<const uint8_t> in) {
+    uint16_t version, is_answer;
+    if (in.size() != kBytes || std::memcmp(in.data(), kMagic, 4) != 0) {
+      return false;
+    }
+    std::memcpy(&version, in.data() + 4, 2);
+    std::memcpy(&is_answer, in.data() + 6, 2);
+    std::memcpy(&sender, in.data() + 8, 8);
+    std::memcpy(&receiver, in.data() + 16, 8);
+    answer = is_answer == 1;
+    return version == kVersion && is_answer <= 1;
+  }
+};
+
+}  // namespace cssp
+
+#endif  // CSSP_COMMON_TRANSPORT_UCX_WIRE_H_

@@ -19,8 +19,7 @@
 
 namespace cssp {
 
-class ExecutionPlan;
-class Executor;
+struct ExecutionPlan;
 
 // One parameter blob as its owner declares it (a sharer refers to its owner).
 struct NetParam {
@@ -43,8 +42,12 @@ struct NetOptions {
   std::string source_name;           // the prototxt's path, for messages
   std::string root_folder;           // for relative data paths
   uint64_t seed = 1;                 // fillers
+  // Caffe's INFO lines at creation ("Creating Layer conv1", "Top shape: ...").
+  bool log_creation = true;
   // Test nets read the train net's weights: parameters are bound by layer name
-  // and index to this net's slab.
+  // and index to this net's slab, which lives as long as either net.  Layers
+  // that the other net lacks have parameters of their own, at offsets behind
+  // that slab and outside weights().
   class Net* share_weights_with = nullptr;
 };
 
@@ -63,12 +66,20 @@ class Net {
   ~Net();
 
   // One pass.  `loss` (may be null) receives the weighted sum of losses.
-  // With `pass` > 0 gradients add onto the clock's earlier passes.
+  // With `pass` > 0 gradients add onto the clock's earlier passes.  Backward
+  // alone tells the sink nothing; FailedPrecondition where there was no Forward
+  // since the plan changed, or in a TEST net without keep_blobs.
   absl::Status Forward(const StepState& state, double* loss);
   absl::Status Backward(const StepState& state);
   // `last_pass`: gradients complete, the sink is told as they do.
   absl::Status ForwardBackward(const StepState& state, bool last_pass,
                                double* loss);
+
+  // Layers first..last of the net, forward or (last down to first) backward:
+  // Python's start= and end=, timing layer by layer.
+  absl::Status ForwardFromTo(const StepState& state, int first, int last,
+                             double* loss);
+  absl::Status BackwardFromTo(const StepState& state, int last, int first);
 
   // Attach once; null detaches.  Borrowed.
   void AttachSync(GradientSink* sink, WeightSource* source);
@@ -84,7 +95,9 @@ class Net {
   int num_layers() const;
 
   // Blobs by name; null when there is none.  The blob's host view is coherent
-  // when it is taken (see Blob).
+  // when it is taken (see Blob).  Without keep_blobs the first call for a blob
+  // that is neither input, data layer's top nor output pins it and has the net
+  // planned anew: it shows values from the next Forward on.
   Blob* blob(absl::string_view name);
   absl::Span<const std::string> blob_names() const;
   // Net outputs: tops nobody consumes, in alphabetical order.
@@ -107,11 +120,17 @@ class Net {
   // line, targets without source keep their values, a count or shape mismatch
   // is InvalidArgument naming the layer, nothing half done.
   absl::Status LoadWeights(const caffe::NetParameter& trained);
+  // The plan in use, for tests and diagnosis.  Valid until the next replan.
+  const ExecutionPlan& plan() const;
+  // The gradient generation that the last Backward wrote.
+  int last_generation() const;
+
   // The net with its blobs, as a .caffemodel holds it.
   caffe::NetParameter ToProto(bool with_gradients) const;
 
+  struct Impl;  // net_impl.h
+
  private:
-  struct Impl;
   explicit Net(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

@@ -1,0 +1,313 @@
+#include "worker/net/executor.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/logging.h"
+#include "common/base/status_macros.h"
+#include "worker/net/reorder.h"
+
+namespace cssp {
+namespace {
+
+void* At(const Buffer& arena, size_t offset) {
+  return static_cast<char*>(arena.data()) + offset;
+}
+
+GradientMode ForPass(GradientMode mode, bool later_pass) {
+  return mode == GradientMode::kWrite && later_pass ? GradientMode::kAdd : mode;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Executor>> Executor::Create(NetGraph& graph,
+                                                           ParamMemory& params,
+                                                           Device& device) {
+  auto executor =
+      std::unique_ptr<Executor>(new Executor(graph, params, device));
+  ASSIGN_OR_RETURN(executor->stream_, device.NewStream());
+  executor->owned_.assign(graph.layers.size(), {0, 0});
+  for (size_t i = 0; i < graph.params.size(); ++i) {
+    auto& [first, count] = executor->owned_[graph.params[i].layer];
+    if (count++ == 0) first = static_cast<int>(i);
+  }
+  return executor;
+}
+
+absl::Status Executor::Adopt(ExecutionPlan plan) {
+  // What the old plan's steps still do must be done before its memory goes.
+  RETURN_IF_ERROR(stream_->Synchronize());
+  const ExecutionPlan old = std::exchange(plan_, std::move(plan));
+  const Buffer old_data = std::exchange(data_, Buffer());
+  ASSIGN_OR_RETURN(data_, device_.Allocate(plan_.data_bytes));
+  if (scratch_.bytes() < plan_.scratch_bytes) {
+    ASSIGN_OR_RETURN(scratch_, device_.Allocate(plan_.scratch_bytes));
+  }
+  gradients_ = Buffer();
+  gradients_bound_ = false;
+  RETURN_IF_ERROR(KeepSources(old, old_data));
+  BindData();
+  return absl::OkStatus();
+}
+
+absl::Status Executor::KeepSources(const ExecutionPlan& old,
+                                   const Buffer& old_data) {
+  if (old.blob_tensor.empty()) return absl::OkStatus();
+  for (const GraphLayer& layer : graph_.layers) {
+    if (!layer.layer->Traits().is_source) continue;
+    for (int blob : layer.top) {
+      const PlanTensor& from = old.tensors[old.blob_tensor[blob]];
+      const int to = plan_.blob_tensor[blob];
+      if (!(from.desc == plan_.tensors[to].desc)) continue;
+      RETURN_IF_ERROR(device_.Copy(
+          *stream_, data(to),
+          At(old_data, old.storages[from.storage].offset), from.desc.bytes()));
+    }
+  }
+  return stream_->Synchronize();
+}
+
+void Executor::BindData() {
+  bound_.assign(plan_.steps.size(), BoundStep());
+  losses_.clear();
+  size_t largest_loss = 0;
+  for (size_t t = 0; t < plan_.tensors.size(); ++t) {
+    if (plan_.tensors[t].loss_weight == 0) continue;
+    losses_.push_back(static_cast<int>(t));
+    largest_loss = std::max<size_t>(largest_loss,
+                                    plan_.tensors[t].desc.shape.count());
+  }
+  loss_values_.resize(largest_loss);
+  for (size_t s = 0; s < plan_.steps.size(); ++s) {
+    const PlanStep& step = plan_.steps[s];
+    BoundStep& bound = bound_[s];
+    for (int t : step.bottom)
+      bound.bottom.push_back({&plan_.tensors[t].desc, data(t)});
+    for (int t : step.top) {
+      bound.top.push_back({&plan_.tensors[t].desc, data(t)});
+      bound.top_out.push_back({&plan_.tensors[t].desc, data(t)});
+    }
+    for (const ParamUse& use : step.param) {
+      bound.param.push_back({&use.desc, params_.weight(use.param)});
+      for (auto& set : bound.forward_gradient)
+        set.push_back({{&use.desc, nullptr}, GradientMode::kNone});
+      bound.writes_statistics |= use.forward != GradientMode::kNone;
+      bound.writes_gradient |= use.backward != GradientMode::kNone;
+    }
+    BindRuns(step, bound);
+  }
+}
+
+void Executor::BindRuns(const PlanStep& step, BoundStep& bound) {
+  bound.seen_version.assign(step.param.size(), 0);
+  std::vector<int> params;
+  for (const ParamUse& use : step.param) params.push_back(use.param);
+  std::sort(params.begin(), params.end());
+  params.erase(std::unique(params.begin(), params.end()), params.end());
+  for (int param : params) {
+    if (!bound.param_runs.empty() &&
+        bound.param_runs.back().first + bound.param_runs.back().second ==
+            param) {
+      ++bound.param_runs.back().second;
+    } else {
+      bound.param_runs.push_back({param, 1});
+    }
+  }
+}
+
+absl::Status Executor::BindGradients() {
+  if (gradients_bound_) return absl::OkStatus();
+  RETURN_IF_ERROR(params_.EnsureGradients());
+  ASSIGN_OR_RETURN(gradients_, device_.Allocate(plan_.gradient_bytes));
+  const auto raw = [this](int t) -> void* {
+    const int storage = plan_.tensors[t].gradient_storage;
+    if (storage < 0) return nullptr;
+    return At(gradients_, plan_.gradient_storages[storage].offset);
+  };
+  for (size_t s = 0; s < plan_.steps.size(); ++s) {
+    const PlanStep& step = plan_.steps[s];
+    BoundStep& bound = bound_[s];
+    bound.top_gradient.clear();
+    bound.bottom_gradient.clear();
+    for (int t : step.top)
+      bound.top_gradient.push_back({&plan_.tensors[t].desc, raw(t)});
+    for (size_t i = 0; i < step.bottom.size(); ++i) {
+      const int t = step.bottom[i];
+      const bool wanted = step.bottom_gradient[i];
+      bound.bottom_gradient.push_back(
+          {{&plan_.tensors[t].desc, wanted ? raw(t) : nullptr},
+           wanted ? GradientMode::kWrite : GradientMode::kNone});
+    }
+    for (int set = 0; set < 4; ++set) {
+      bound.forward_gradient[set].clear();
+      bound.backward_gradient[set].clear();
+      for (const ParamUse& use : step.param) {
+        float* slot = params_.gradients(set & 1).data() +
+                      graph_.params[use.param].offset;
+        const GradientMode forward = ForPass(use.forward, set & 2);
+        const GradientMode backward = ForPass(use.backward, set & 2);
+        const auto tensor = [&](GradientMode mode) {
+          return Tensor{&use.desc,
+                        mode == GradientMode::kNone ? nullptr : slot};
+        };
+        bound.forward_gradient[set].push_back({tensor(forward), forward});
+        bound.backward_gradient[set].push_back({tensor(backward), backward});
+      }
+    }
+  }
+  gradients_bound_ = true;
+  return SeedGradients();
+}
+
+// The gradient of a loss is its weight.  Set once: no kernel overwrites it.
+absl::Status Executor::SeedGradients() {
+  for (int t : losses_) {
+    const PlanTensor& tensor = plan_.tensors[t];
+    if (tensor.gradient_storage < 0) continue;
+    std::fill_n(loss_values_.begin(), tensor.desc.shape.count(),
+                tensor.loss_weight);
+    void* to = At(gradients_,
+                  plan_.gradient_storages[tensor.gradient_storage].offset);
+    RETURN_IF_ERROR(device_.CopyFromHost(*stream_, to, loss_values_.data(),
+                                         tensor.desc.bytes()));
+    RETURN_IF_ERROR(stream_->Synchronize());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Executor::Forward(const StepState& state, int first, int last,
+                               double* loss) {
+  if (state.pass == 0 && first == 0) slot_clock_ = -1;
+  if (first > last) return absl::OkStatus();
+  const int from = plan_.first_step[first], to = plan_.last_step[last];
+  for (int s = from; s <= to; ++s) RETURN_IF_ERROR(RunForward(state, s));
+  if (loss == nullptr) return absl::OkStatus();
+  *loss = 0;
+  RETURN_IF_ERROR(stream_->Synchronize());
+  for (int t : losses_) {
+    const int producer = plan_.tensors[t].producer;
+    if (producer >= from && producer <= to) RETURN_IF_ERROR(AddLoss(t, loss));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Executor::AddLoss(int t, double* loss) {
+  const PlanTensor& tensor = plan_.tensors[t];
+  const int64_t count = tensor.desc.shape.count();
+  RETURN_IF_ERROR(device_.CopyToHost(*stream_, loss_values_.data(), data(t),
+                                     tensor.desc.bytes()));
+  RETURN_IF_ERROR(stream_->Synchronize());
+  double sum = 0;
+  for (int64_t i = 0; i < count; ++i) sum += loss_values_[i];
+  *loss += tensor.loss_weight * sum;
+  return absl::OkStatus();
+}
+
+absl::Status Executor::AwaitParams(const StepState& state, int s) {
+  BoundStep& bound = bound_[s];
+  if (source_ != nullptr && state.pass == 0) {
+    for (const auto& [first, count] : bound.param_runs) {
+      bool changed = false;
+      RETURN_IF_ERROR(
+          source_->AwaitWeights(first, count, state.clock, &changed));
+      if (changed) params_.Changed(first, count);
+    }
+  }
+  const PlanStep& step = plan_.steps[s];
+  bool changed = false;
+  for (size_t i = 0; i < step.param.size(); ++i) {
+    const uint64_t version = params_.version(step.param[i].param);
+    changed = changed || bound.seen_version[i] != version;
+    bound.seen_version[i] = version;
+  }
+  if (changed) graph_.layers[step.layer].layer->ParamsChanged();
+  return absl::OkStatus();
+}
+
+absl::Status Executor::AwaitSlot(const StepState& state) {
+  generation_ = static_cast<int>(state.clock & 1);
+  if (sink_ == nullptr || state.pass > 0 || slot_clock_ == state.clock)
+    return absl::OkStatus();
+  RETURN_IF_ERROR(sink_->AwaitGradientSlot(state.clock));
+  slot_clock_ = state.clock;
+  return absl::OkStatus();
+}
+
+absl::Status Executor::RunForward(const StepState& state, int s) {
+  const PlanStep& step = plan_.steps[s];
+  BoundStep& bound = bound_[s];
+  if (step.reorder) {
+    Reorder(bound.bottom[0], bound.top_out[0]);
+    return absl::OkStatus();
+  }
+  if (!step.run_forward) return absl::OkStatus();
+  if (!step.param.empty()) RETURN_IF_ERROR(AwaitParams(state, s));
+  if (bound.writes_statistics) {
+    RETURN_IF_ERROR(BindGradients());
+    RETURN_IF_ERROR(AwaitSlot(state));
+  }
+  StepContext context(
+      *stream_,
+      absl::MakeSpan(static_cast<uint8_t*>(scratch_.data()),
+                     step.traits.scratch_bytes),
+      state, step.layer);
+  const absl::Status status = graph_.layers[step.layer].layer->Forward(
+      context, {bound.bottom, bound.param, bound.top_out,
+                bound.forward_gradient[GradientSet(state)]});
+  return graph_.Annotated(status, step.layer);
+}
+
+absl::Status Executor::Backward(const StepState& state, int last, int first,
+                                bool complete) {
+  RETURN_IF_ERROR(BindGradients());
+  for (int l = last; l >= first; --l) {
+    for (int s = plan_.last_step[l]; s >= plan_.first_step[l]; --s) {
+      if (plan_.steps[s].run_backward)
+        RETURN_IF_ERROR(RunBackward(state, s));
+    }
+    if (!complete || sink_ == nullptr) continue;
+    const auto [param, count] = owned_[l];
+    for (int i = param; i < param + count; ++i) {
+      // Nothing may have been written, yet the slot is being handed over.
+      RETURN_IF_ERROR(AwaitSlot(state));
+      sink_->GradientReady(i, state.clock);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Executor::RunBackward(const StepState& state, int s) {
+  const PlanStep& step = plan_.steps[s];
+  BoundStep& bound = bound_[s];
+  if (step.reorder) {
+    Reorder(bound.top_gradient[0], bound.bottom_gradient[0].tensor);
+    return absl::OkStatus();
+  }
+  if (bound.writes_gradient) RETURN_IF_ERROR(AwaitSlot(state));
+  StepContext context(
+      *stream_,
+      absl::MakeSpan(static_cast<uint8_t*>(scratch_.data()),
+                     step.traits.scratch_bytes),
+      state, step.layer);
+  const absl::Status status = graph_.layers[step.layer].layer->Backward(
+      context, {bound.bottom, bound.param, bound.top, bound.top_gradient,
+                bound.bottom_gradient,
+                bound.backward_gradient[GradientSet(state)]});
+  return graph_.Annotated(status, step.layer);
+}
+
+float* Executor::data(int tensor) const {
+  return static_cast<float*>(
+      At(data_, plan_.storages[plan_.tensors[tensor].storage].offset));
+}
+
+absl::StatusOr<float*> Executor::gradient(int tensor) {
+  const int storage = plan_.tensors[tensor].gradient_storage;
+  if (storage < 0) return nullptr;
+  RETURN_IF_ERROR(BindGradients());
+  return static_cast<float*>(
+      At(gradients_, plan_.gradient_storages[storage].offset));
+}
+
+}  // namespace cssp

@@ -1,0 +1,112 @@
+// Runs an ExecutionPlan: owns the memory that the plan placed.
+#ifndef CSSP_WORKER_NET_EXECUTOR_H_
+#define CSSP_WORKER_NET_EXECUTOR_H_
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/device/device.h"
+#include "worker/net/execution_plan.h"
+#include "worker/net/gradient_sink.h"
+#include "worker/net/net_graph.h"
+#include "worker/net/param_memory.h"
+
+namespace cssp {
+
+// Thread-confined: the training thread.  Borrows graph, params and device.
+//
+// Invariants: (1) every argument that a kernel gets is made when a plan is
+// adopted; running a step allocates nothing.  (2) Gradient memory is allocated
+// by the first step that writes a gradient.
+class Executor {
+ public:
+  static absl::StatusOr<std::unique_ptr<Executor>> Create(
+      NetGraph& graph, ParamMemory& params, Device& device);
+
+  // Allocates the plan's arena and binds every step to it.  Tops of source
+  // layers keep their values where their shape is unchanged.
+  absl::Status Adopt(ExecutionPlan plan);
+  const ExecutionPlan& plan() const { return plan_; }
+
+  void Attach(GradientSink* sink, WeightSource* source) {
+    sink_ = sink;
+    source_ = source;
+  }
+
+  // Layers [first, last].  `loss`, if not null, receives the weighted sum of
+  // the losses among them.
+  absl::Status Forward(const StepState& state, int first, int last,
+                       double* loss);
+  // Layers last, last - 1, ... first.  With `complete` the sink hears of every
+  // parameter when its owner, the first in the net to use it, has run (or been
+  // passed: parameters without a gradient and statistics too), so always in
+  // slab order.
+  absl::Status Backward(const StepState& state, int last, int first,
+                        bool complete);
+
+  // Memory of a tensor.
+  float* data(int tensor) const;
+  // Null where it has none; allocates gradient memory.
+  absl::StatusOr<float*> gradient(int tensor);
+  // The generation that the last clock wrote.
+  int generation() const { return generation_; }
+
+ private:
+  using GradientSets = std::array<std::vector<GradientTensor>, 4>;
+
+  // A step's arguments, one element per bottom, top or parameter.
+  struct BoundStep {
+    std::vector<ConstTensor> bottom, param, top, top_gradient;
+    std::vector<Tensor> top_out;
+    std::vector<GradientTensor> bottom_gradient;
+    GradientSets forward_gradient, backward_gradient;  // by GradientSet
+    // Consecutive slab indices, as AwaitWeights takes them.
+    std::vector<std::pair<int, int>> param_runs;
+    std::vector<uint64_t> seen_version;  // per param
+    bool writes_statistics = false;
+    bool writes_gradient = false;
+  };
+
+  Executor(NetGraph& graph, ParamMemory& params, Device& device)
+      : graph_(graph), params_(params), device_(device) {}
+
+  static int GradientSet(const StepState& state) {
+    return static_cast<int>(state.clock & 1) + (state.pass > 0 ? 2 : 0);
+  }
+  absl::Status KeepSources(const ExecutionPlan& old, const Buffer& old_data);
+  void BindData();
+  void BindRuns(const PlanStep& step, BoundStep& bound);
+  absl::Status BindGradients();
+  absl::Status SeedGradients();
+  absl::Status AwaitParams(const StepState& state, int step);
+  absl::Status AwaitSlot(const StepState& state);
+  absl::Status RunForward(const StepState& state, int step);
+  absl::Status RunBackward(const StepState& state, int step);
+  absl::Status AddLoss(int tensor, double* loss);
+
+  NetGraph& graph_;
+  ParamMemory& params_;
+  Device& device_;
+  std::unique_ptr<Stream> stream_;
+  ExecutionPlan plan_;
+  std::vector<BoundStep> bound_;
+  std::vector<int> losses_;        // tensors
+  // Per layer: the slab range of the parameters that it owns.
+  std::vector<std::pair<int, int>> owned_;
+  Buffer data_, gradients_, scratch_;
+  bool gradients_bound_ = false;
+  GradientSink* sink_ = nullptr;
+  WeightSource* source_ = nullptr;
+  int generation_ = 0;
+  int64_t slot_clock_ = -1;        // whose gradient slot has been awaited
+  std::vector<float> loss_values_; // losses that are no scalars
+};
+
+}  // namespace cssp
+
+#endif  // CSSP_WORKER_NET_EXECUTOR_H_

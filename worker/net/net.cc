@@ -1,0 +1,266 @@
+#include "worker/net/net.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/logging.h"
+#include "common/base/status_macros.h"
+#include "worker/net/net_impl.h"
+#include "worker/net/net_passes.h"
+
+namespace cssp {
+
+// ---- NetBlob ----
+
+const std::string& NetBlob::name() const {
+  return net_.graph.blobs[index_].name;
+}
+
+const Shape& NetBlob::shape() const {
+  const Shape& pending = net_.input_shapes[index_];
+  return pending.num_axes() > 0 ? pending : net_.graph.blobs[index_].shape;
+}
+
+absl::Span<float> NetBlob::mutable_data() {
+  if (const absl::Status status = net_.EnsurePlan(); !status.ok()) {
+    LOG(ERROR) << status.message();
+    return {};
+  }
+  const int tensor = net_.executor->plan().blob_tensor[index_];
+  return absl::MakeSpan(net_.executor->data(tensor), shape().count());
+}
+
+absl::Span<float> NetBlob::mutable_diff() {
+  absl::Status status = net_.EnsurePlan();
+  if (status.ok()) {
+    const int tensor = net_.executor->plan().blob_tensor[index_];
+    absl::StatusOr<float*> diff = net_.executor->gradient(tensor);
+    if (diff.ok() && *diff == nullptr) return {};
+    if (diff.ok()) return absl::MakeSpan(*diff, shape().count());
+    status = diff.status();
+  }
+  LOG(ERROR) << status.message();
+  return {};
+}
+
+absl::Status NetBlob::Reshape(const Shape& shape) {
+  if (!net_.graph.blobs[index_].is_input)
+    return absl::FailedPreconditionError(
+        absl::StrCat("blob '", name(),
+                     "' cannot be reshaped: it is no input of the net"));
+  if (shape == this->shape()) return absl::OkStatus();
+  if (shape.num_axes() == 0)
+    return absl::InvalidArgumentError(
+        absl::StrCat("input blob '", name(), "' needs at least one axis"));
+  net_.input_shapes[index_] = shape;
+  net_.stale = true;
+  return absl::OkStatus();
+}
+
+// ---- Net::Impl ----
+
+absl::Status Net::Impl::Init(const caffe::NetParameter& raw,
+                             const LayerRegistry& registry) {
+  const auto passed = PrepareNet(raw, options.state);
+  if (!passed.ok())
+    return options.source_name.empty()
+               ? passed.status()
+               : Annotate(passed.status(), options.source_name);
+  const caffe::NetParameter& prepared = *passed;
+  if (options.log_creation)
+    LOG(INFO) << "Initializing net from parameters: \n"
+              << prepared.DebugString();
+  LayerContext context;
+  context.device = &device;
+  context.phase = options.state.phase();
+  context.root_folder = options.root_folder;
+  ASSIGN_OR_RETURN(graph, BuildGraph(prepared, registry, context,
+                                     options.source_name,
+                                     options.log_creation));
+  const Net* train = options.share_weights_with;
+  ASSIGN_OR_RETURN(
+      params, ParamMemory::Create(graph, device, options.seed,
+                                  train ? &train->impl_->graph : nullptr,
+                                  train ? train->impl_->params.get() : nullptr));
+  if (train == nullptr) RETURN_IF_ERROR(LoadLayerBlobs(*this));
+  if (graph.phase == caffe::TRAIN) RETURN_IF_ERROR(params->EnsureGradients());
+  ASSIGN_OR_RETURN(executor, Executor::Create(graph, *params, device));
+  for (const GraphLayer& layer : graph.layers) {
+    const LayerTraits traits = layer.layer->Traits();
+    if (traits.is_source && traits.data_dependent_shape)
+      changing_sources.push_back(static_cast<int>(layer_names.size()));
+    layer_names.push_back(layer.layer->name());
+  }
+  for (size_t i = 0; i < graph.blobs.size(); ++i) {
+    views.push_back(std::make_unique<NetBlob>(*this, i));
+    const auto found = graph.blob_index.find(graph.blobs[i].name);
+    if (found != graph.blob_index.end() && found->second == i)
+      blob_names.push_back(graph.blobs[i].name);
+  }
+  input_shapes.resize(graph.blobs.size());
+  pinned.assign(graph.blobs.size(), options.keep_blobs);
+  RETURN_IF_ERROR(EnsurePlan());
+  if (options.log_creation)
+    LOG(INFO) << "Memory placed: data " << executor->plan().data_bytes
+              << " bytes, gradients " << executor->plan().gradient_bytes
+              << ", parameters " << graph.slab_floats * sizeof(float)
+              << ", scratch " << executor->plan().scratch_bytes;
+  return absl::OkStatus();
+}
+
+absl::Status Net::Impl::EnsurePlan() {
+  if (!stale) return absl::OkStatus();
+  PlanOptions plan_options;
+  plan_options.pinned = pinned;
+  plan_options.reuse_memory = !options.keep_blobs;
+  plan_options.backward = options.keep_blobs || graph.phase == caffe::TRAIN;
+  ASSIGN_OR_RETURN(ExecutionPlan plan,
+                   BuildPlan(graph, input_shapes, plan_options));
+  RETURN_IF_ERROR(executor->Adopt(std::move(plan)));
+  stale = false;
+  ran_forward = false;
+  return absl::OkStatus();
+}
+
+absl::Status Net::Impl::CheckSources() {
+  for (int l : changing_sources) {
+    const GraphLayer& layer = graph.layers[l];
+    absl::StatusOr<std::vector<Shape>> shapes = InferTops(layer, {});
+    RETURN_IF_ERROR(graph.Annotated(shapes.status(), l));
+    for (size_t i = 0; i < shapes->size(); ++i) {
+      const int tensor = executor->plan().blob_tensor[layer.top[i]];
+      if ((*shapes)[i] != executor->plan().tensors[tensor].desc.shape)
+        stale = true;
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Net::Impl::CheckRange(int first, int last) const {
+  if (first >= 0 && first <= last && last < num_layers())
+    return absl::OkStatus();
+  return absl::OutOfRangeError(absl::StrCat("layers ", first, " to ", last,
+                                            " of a net of ", num_layers()));
+}
+
+absl::Status Net::Impl::Backward(const StepState& state, int last, int first,
+                                 bool complete) {
+  if (!options.keep_blobs && graph.phase != caffe::TRAIN)
+    return absl::FailedPreconditionError(
+        "a TEST net plans for backward only with keep_blobs");
+  if (stale || !ran_forward)
+    return absl::FailedPreconditionError(
+        "backward needs a forward pass since the net was planned (a blob was "
+        "reshaped or viewed for the first time)");
+  return executor->Backward(state, last, first, complete);
+}
+
+// ---- Net ----
+
+Net::Net(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Net::~Net() = default;
+
+absl::StatusOr<std::unique_ptr<Net>> Net::Create(
+    const caffe::NetParameter& raw, const LayerRegistry& registry,
+    Device& device, const NetOptions& options) {
+  auto impl = std::make_unique<Impl>(options, device);
+  RETURN_IF_ERROR(impl->Init(raw, registry));
+  return std::unique_ptr<Net>(new Net(std::move(impl)));
+}
+
+absl::Status Net::Forward(const StepState& state, double* loss) {
+  return ForwardFromTo(state, 0, num_layers() - 1, loss);
+}
+
+absl::Status Net::ForwardFromTo(const StepState& state, int first, int last,
+                                double* loss) {
+  RETURN_IF_ERROR(impl_->CheckRange(first, last));
+  RETURN_IF_ERROR(impl_->CheckSources());
+  RETURN_IF_ERROR(impl_->EnsurePlan());
+  RETURN_IF_ERROR(impl_->executor->Forward(state, first, last, loss));
+  impl_->ran_forward = true;
+  return absl::OkStatus();
+}
+
+absl::Status Net::Backward(const StepState& state) {
+  return impl_->Backward(state, num_layers() - 1, 0, false);
+}
+
+absl::Status Net::BackwardFromTo(const StepState& state, int last, int first) {
+  RETURN_IF_ERROR(impl_->CheckRange(first, last));
+  return impl_->Backward(state, last, first, false);
+}
+
+absl::Status Net::ForwardBackward(const StepState& state, bool last_pass,
+                                  double* loss) {
+  RETURN_IF_ERROR(Forward(state, loss));
+  return impl_->Backward(state, num_layers() - 1, 0, last_pass);
+}
+
+void Net::AttachSync(GradientSink* sink, WeightSource* source) {
+  impl_->executor->Attach(sink, source);
+}
+
+absl::Status Net::Reshape() { return impl_->EnsurePlan(); }
+
+const std::string& Net::name() const { return impl_->graph.name; }
+caffe::Phase Net::phase() const { return impl_->graph.phase; }
+absl::Span<const std::string> Net::layer_names() const {
+  return impl_->layer_names;
+}
+const Layer& Net::layer(int i) const { return *impl_->graph.layers[i].layer; }
+Layer& Net::mutable_layer(int i) { return *impl_->graph.layers[i].layer; }
+int Net::num_layers() const { return impl_->num_layers(); }
+
+Blob* Net::blob(absl::string_view name) {
+  const auto found = impl_->graph.blob_index.find(name);
+  if (found == impl_->graph.blob_index.end()) return nullptr;
+  const int index = found->second;
+  if (!impl_->pinned[index]) {
+    impl_->pinned[index] = true;
+    const ExecutionPlan& plan = impl_->executor->plan();
+    if (!plan.tensors[plan.blob_tensor[index]].pinned) impl_->stale = true;
+  }
+  return impl_->views[index].get();
+}
+
+absl::Span<const std::string> Net::blob_names() const {
+  return impl_->blob_names;
+}
+absl::Span<const std::string> Net::output_names() const {
+  return impl_->graph.output_names;
+}
+absl::Span<const std::string> Net::input_names() const {
+  return impl_->graph.input_names;
+}
+
+float Net::output_loss_weight(absl::string_view blob) const {
+  const auto found = impl_->graph.blob_index.find(blob);
+  if (found == impl_->graph.blob_index.end()) return 0;
+  return impl_->graph.blobs[found->second].loss_weight;
+}
+
+absl::Span<const NetParam> Net::params() const { return impl_->graph.params; }
+int Net::param_of(int layer, int index) const {
+  return impl_->graph.layers[layer].param[index];
+}
+int Net::num_layer_params(int layer) const {
+  return static_cast<int>(impl_->graph.layers[layer].param.size());
+}
+
+absl::Span<float> Net::weights() { return impl_->params->weights(); }
+absl::Span<float> Net::gradients(int generation) {
+  const absl::Status status = impl_->params->EnsureGradients();
+  if (status.ok()) return impl_->params->gradients(generation);
+  LOG(ERROR) << status.message();
+  return {};
+}
+
+void Net::WeightsChanged() {
+  impl_->params->Changed(0, static_cast<int>(impl_->graph.params.size()));
+}
+
+const ExecutionPlan& Net::plan() const { return impl_->executor->plan(); }
+int Net::last_generation() const { return impl_->executor->generation(); }
+
+}  // namespace cssp

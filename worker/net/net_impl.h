@@ -1,0 +1,71 @@
+// Net's inside, shared by net.cc and net_weights.cc alone.
+#ifndef CSSP_WORKER_NET_NET_IMPL_H_
+#define CSSP_WORKER_NET_NET_IMPL_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "worker/net/execution_plan.h"
+#include "worker/net/executor.h"
+#include "worker/net/net.h"
+#include "worker/net/net_graph.h"
+#include "worker/net/param_memory.h"
+
+namespace cssp {
+
+// A view of a blob's last version.  It is pinned when the net hands it out, so
+// it has memory of its own in Caffe's layout.
+//
+// Thread-confined: the training thread.  Borrows the net.
+class NetBlob final : public Blob {
+ public:
+  NetBlob(Net::Impl& net, int index) : net_(net), index_(index) {}
+  const std::string& name() const override;
+  const Shape& shape() const override;
+  absl::Span<const float> data() override { return mutable_data(); }
+  absl::Span<float> mutable_data() override;
+  absl::Span<const float> diff() override { return mutable_diff(); }
+  absl::Span<float> mutable_diff() override;
+  absl::Status Reshape(const Shape& shape) override;
+
+ private:
+  Net::Impl& net_;
+  const int index_;
+};
+
+struct Net::Impl {
+  Impl(const NetOptions& options, Device& device)
+      : options(options), device(device) {}
+
+  absl::Status Init(const caffe::NetParameter& raw,
+                    const LayerRegistry& registry);
+  // Plans anew where shapes or pins changed since the last plan.
+  absl::Status EnsurePlan();
+  // Source layers whose next batch has another shape than the last.
+  absl::Status CheckSources();
+  int num_layers() const { return static_cast<int>(graph.layers.size()); }
+  absl::Status CheckRange(int first, int last) const;
+  absl::Status Backward(const StepState& state, int last, int first,
+                        bool complete);
+
+  NetOptions options;
+  Device& device;
+  NetGraph graph;
+  std::unique_ptr<ParamMemory> params;
+  std::unique_ptr<Executor> executor;
+  std::vector<std::string> layer_names, blob_names;
+  std::vector<std::unique_ptr<NetBlob>> views;  // per blob
+  std::vector<Shape> input_shapes;  // per blob; no axes: as inferred
+  std::vector<bool> pinned;         // per blob
+  std::vector<int> changing_sources;  // layers
+  bool stale = true;                // the plan
+  bool ran_forward = false;         // with this plan
+};
+
+// Values that the prototxt itself carries (LayerParameter.blobs).
+absl::Status LoadLayerBlobs(Net::Impl& net);
+
+}  // namespace cssp
+
+#endif  // CSSP_WORKER_NET_NET_IMPL_H_

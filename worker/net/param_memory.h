@@ -1,0 +1,82 @@
+// The memory of a net's parameters: one slab of weights, two generations of
+// gradients.
+#ifndef CSSP_WORKER_NET_PARAM_MEMORY_H_
+#define CSSP_WORKER_NET_PARAM_MEMORY_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "common/device/device.h"
+#include "worker/net/net_graph.h"
+
+namespace cssp {
+
+// Weights and, per parameter, a number that grows when its values change: how a
+// test net that reads the train net's slab knows that packed copies are stale.
+struct WeightSlab {
+  Buffer buffer;
+  int64_t floats = 0;
+  std::vector<uint64_t> version;  // per param of the owning net, from 1
+};
+
+// Thread-confined: the training thread.
+//
+// Invariants: (1) param i lies at graph.params[i].offset, in weights and in
+// either generation of gradients.  (2) A net that reads another net's slab
+// keeps offsets of that slab; parameters of its own lie behind, offsets
+// counting on.
+class ParamMemory {
+ public:
+  // Allocates weights (zero) and fills them from the params' fillers.  With
+  // `shared`, parameters are bound by layer name and index to that net's
+  // (`shared_graph`) and graph.params[].offset is rewritten; a shape mismatch
+  // is InvalidArgument.
+  static absl::StatusOr<std::unique_ptr<ParamMemory>> Create(
+      NetGraph& graph, Device& device, uint64_t seed,
+      const NetGraph* shared_graph, const ParamMemory* shared);
+
+  float* weight(int param) const { return weight_[param]; }
+  uint64_t version(int param) const {
+    return slab_of_[param]->version[index_[param]];
+  }
+  void Changed(int first, int count) {
+    for (int i = first; i < first + count; ++i)
+      ++slab_of_[i]->version[index_[i]];
+  }
+
+  // The shared slab where there is one.
+  absl::Span<float> weights() {
+    return absl::MakeSpan(slab_->buffer.floats(), slab_->floats);
+  }
+  // Gradients are allocated when they are first asked for.
+  absl::Status EnsureGradients();
+  bool has_gradients() const { return has_gradients_; }
+  absl::Span<float> gradients(int generation) {
+    return absl::MakeSpan(gradients_[generation].floats(), total_floats_);
+  }
+
+ private:
+  explicit ParamMemory(Device& device) : device_(device) {}
+  absl::Status Bind(NetGraph& graph, const NetGraph* shared_graph,
+                    const ParamMemory* shared);
+  absl::Status FillOwn(const NetGraph& graph, uint64_t seed);
+
+  Device& device_;
+  std::shared_ptr<WeightSlab> slab_;     // all, or the shared net's
+  std::shared_ptr<WeightSlab> private_;  // with sharing: the rest
+  std::vector<std::shared_ptr<WeightSlab>> slab_of_;  // per param
+  std::vector<int> index_;                            // in its slab's versions
+  std::vector<float*> weight_;
+  std::vector<bool> own_;  // to be filled
+  Buffer gradients_[2];
+  int64_t total_floats_ = 0;
+  bool has_gradients_ = false;
+};
+
+}  // namespace cssp
+
+#endif  // CSSP_WORKER_NET_PARAM_MEMORY_H_

@@ -111,10 +111,9 @@ void UcxTransport::FinishReceive(Incoming& incoming, ucs_status_t status) {
 
 void UcxTransport::OnError(void* arg, ucp_ep_h, ucs_status_t status) {
   Endpoint& endpoint = *static_cast<Endpoint*>(arg);
-  const std::string what =
-      endpoint.server_side ? "the peer's connection broke"
-                           : absl::StrCat("the connection to ",
-                                          endpoint.address, " broke");
+  const std::string what = absl::StrCat(
+      endpoint.server_side ? "a peer" : endpoint.address,
+      " closed the connection, died or cannot be reached");
   endpoint.transport->Fail(endpoint, FromUcs(status, what));
 }
 

@@ -264,6 +264,7 @@ std::string DescribeLanes(ucp_ep_h endpoint) {
         absl::StrSplit(words[1], absl::MaxSplits(':', 1));
     absl::string_view name = parts.back();
     name = name.substr(0, name.rfind('.'));
+    if (name == "cm") continue;  // carries no data
     if (std::find(lanes.begin(), lanes.end(), name) == lanes.end()) {
       lanes.emplace_back(name);
     }

@@ -10,7 +10,6 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 W = '{job_id=~"$job_id",worker=~"$worker"}'
 S = '{instance=~"$instance"}'
-J = '{job_id=~"$job_id",instance=~"$instance"}'
 RATE = "[$__rate_interval]"
 
 # Rows of panels: (title, description, unit, [(expression, legend)]).
@@ -32,9 +31,10 @@ ROWS = [
         ("Staleness of reads", "Mean of clock minus version, per chunk read.", "short",
          [(f"rate(cssp_worker_read_staleness_clocks_sum{W}{RATE}) / rate(cssp_worker_read_staleness_clocks_count{W}{RATE})", "worker {{worker}}")]),
         ("Parked pulls", "Reads that wait at a server for the bound.", "short",
-         [(f"cssp_server_parked_pulls{J}", "{{instance}} {{job_id}}")]),
-        ("Clocks closed by a server", "Minimum over live workers.", "short",
-         [(f"cssp_server_min_clock_clocks{J}", "{{instance}} {{job_id}}")]),
+         [(f"cssp_shard_parked_pulls{S}", "{{instance}}")]),
+        ("Clocks closed by a server", "What every live worker has committed, and the newest version.", "short",
+         [(f"cssp_shard_min_clocks{S}", "{{instance}} closed"),
+          (f"cssp_shard_max_version_clocks{S}", "{{instance}} newest")]),
     ]),
     ("Data plane", [
         ("Gradients in, weights out", "Payload bytes per second at each server.", "Bps",
@@ -44,8 +44,9 @@ ROWS = [
          [(f"histogram_quantile(0.5, sum by (le) (rate(cssp_worker_push_latency_seconds_bucket{W}{RATE})))", "p50"),
           (f"histogram_quantile(0.99, sum by (le) (rate(cssp_worker_push_latency_seconds_bucket{W}{RATE})))", "p99")]),
         ("Refused and duplicate pushes", "Duplicates are normal after a reconnect.", "short",
-         [(f"sum by (instance) (rate(cssp_server_refused_total{J}{RATE}))", "{{instance}} refused"),
-          (f"sum by (instance) (rate(cssp_server_duplicate_pushes_total{J}{RATE}))", "{{instance}} duplicate")]),
+         [(f"rate(cssp_shard_refused_total{S}{RATE})", "{{instance}} refused"),
+          (f"rate(cssp_shard_refused_stale_total{S}{RATE})", "{{instance}} too stale"),
+          (f"rate(cssp_shard_duplicates_total{S}{RATE})", "{{instance}} duplicate")]),
         ("Connections lost", "Peers that died or left.", "short",
          [(f"rate(cssp_transport_lost_connections_total{S}{RATE})", "{{instance}}")]),
     ]),
@@ -55,9 +56,10 @@ ROWS = [
         ("Resident memory", "Of servers and workers.", "bytes",
          [(f"process_resident_memory_bytes{S}", "{{instance}}")]),
         ("Parameters held", "Bytes of values and history at each server.", "bytes",
-         [(f"cssp_server_parameter_bytes{S}", "{{instance}}")]),
-        ("Last checkpoint", "Clock of the last durable cut.", "short",
-         [(f"cssp_server_checkpoint_clock_clocks{J}", "{{instance}} {{job_id}}")]),
+         [(f"cssp_shard_parameter_bytes{S}", "{{instance}}")]),
+        ("Checkpoint parts", "Durable and failed parts of cuts, as counted by each server.", "short",
+         [(f"cssp_shard_checkpoints_total{S}", "{{instance}} durable"),
+          (f"cssp_shard_checkpoint_failures_total{S}", "{{instance}} failed")]),
     ]),
 ]
 

@@ -21,20 +21,20 @@ CoordinatorMetrics::CoordinatorMetrics(MetricsRegistry& registry)
 Gauge* CoordinatorMetrics::JobLoss(const std::string& job) const {
   return registry.AddGauge("cssp_coordinator_job_loss",
                            "Mean loss over workers of the last clock.",
-                           {{"job", job}});
+                           {{"job_id", job}});
 }
 Gauge* CoordinatorMetrics::JobClock(const std::string& job) const {
   return registry.AddGauge("cssp_coordinator_job_clock",
                            "Clocks that every worker has committed.",
-                           {{"job", job}});
+                           {{"job_id", job}});
 }
 Gauge* CoordinatorMetrics::JobWorkers(const std::string& job) const {
   return registry.AddGauge("cssp_coordinator_job_workers",
                            "Workers of the job that are alive.",
-                           {{"job", job}});
+                           {{"job_id", job}});
 }
 void CoordinatorMetrics::ForgetJob(const std::string& job) const {
-  registry.RemoveByLabel("job", job);
+  registry.RemoveByLabel("job_id", job);
 }
 
 }  // namespace cssp

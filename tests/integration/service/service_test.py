@@ -154,7 +154,7 @@ class Service(programs.ProgramTest):
         for i in range(2):
             address = programs.addresses(self.work / f"metrics-{i}.ready")["metrics"]
             text = urllib.request.urlopen(f"http://{address}/metrics", timeout=5).read().decode()
-            for name in ("cssp_server_min_clock_clocks", "cssp_server_parked_pulls",
+            for name in ("cssp_shard_min_clocks", "cssp_shard_parked_pulls",
                          "cssp_transport_bytes_total"):
                 self.assertRegex(text, re.compile(rf"^{name}[{{ ]", re.M))
         self.psctl("cancel", job)

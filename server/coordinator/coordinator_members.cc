@@ -95,6 +95,8 @@ absl::StatusOr<control::JoinJobResponse> Coordinator::JoinJob(
     member.status.set_rank(rank);
     member.status.set_host(OneLine(request.host().substr(0, 256)));
     member.status.set_pid(request.pid());
+    member.status.set_metrics_address(
+        OneLine(request.metrics_address().substr(0, 256)));
     SetState(member, Member::State::kJoining);
   }
   member.last_seen = Now();

@@ -1,0 +1,263 @@
+#include "worker/solver/solver.h"
+
+#include <cmath>
+#include <utility>
+
+#include "common/base/logging.h"
+#include "common/base/status_macros.h"
+#include "common/model_file/prototxt.h"
+#include "worker/solver/tester.h"
+
+namespace cssp {
+
+absl::StatusOr<std::unique_ptr<Solver>> Solver::Create(
+    caffe::SolverParameter param, const LayerRegistry& registry,
+    Device& device, const SolverOptions& options) {
+  RETURN_IF_ERROR(InlineNets(options.source_name, &param));
+  if (param.max_iter() < 0)
+    return absl::InvalidArgumentError("max_iter must not be negative");
+  if (!options.remote) RETURN_IF_ERROR(CheckSnapshotPrefix(param));
+  ASSIGN_OR_RETURN(LearningRatePolicy policy,
+                   LearningRatePolicy::Create(param));
+  auto solver = std::unique_ptr<Solver>(
+      new Solver(std::move(param), options, std::move(policy)));
+  RETURN_IF_ERROR(solver->CreateNets(registry, device));
+  return solver;
+}
+
+Solver::Solver(caffe::SolverParameter param, SolverOptions options,
+               LearningRatePolicy policy)
+    : param_(std::move(param)),
+      options_(std::move(options)),
+      policy_(std::move(policy)),
+      time_(options_.time != nullptr ? *options_.time : TimeSource::Real()),
+      smoother_(param_.average_loss()),
+      display_time_(time_.Now()) {}
+
+Solver::~Solver() {
+  if (nets_.train != nullptr) nets_.train->AttachSync(nullptr, nullptr);
+}
+
+absl::Status Solver::CreateNets(const LayerRegistry& registry,
+                                Device& device) {
+  const NetSetOptions options{
+      .source_name = options_.source_name,
+      .seed = options_.seed,
+      .keep_blobs = options_.keep_blobs,
+      .with_tests = !options_.remote,
+      .divide_batches = options_.global_batch ? options_.workers : 1};
+  ASSIGN_OR_RETURN(nets_, cssp::CreateNets(param_, registry, device, options));
+  batch_size_ = BatchSize(net());
+  if (options_.remote) return absl::OkStatus();
+  ASSIGN_OR_RETURN(local_, LocalSync::Create(param_, net()));
+  AttachSync(*local_);
+  return absl::OkStatus();
+}
+
+void Solver::AttachSync(ParameterSync& sync) {
+  sync_ = &sync;
+  net().AttachSync(&sync, &sync);
+  iter_ = sync.next_clock();
+}
+
+int64_t Solver::samples_per_clock() const {
+  return batch_size_ * param_.iter_size();
+}
+
+absl::Status Solver::Solve() {
+  if (!options_.remote) {
+    LOG(INFO) << "Solving " << net().name();
+    LOG(INFO) << "Learning Rate Policy: " << param_.lr_policy();
+  }
+  RETURN_IF_ERROR(Step(param_.max_iter() - iter_));
+  if (options_.remote) return sync_->Finish();
+  return FinishSolve();
+}
+
+absl::Status Solver::Step(int64_t iterations) {
+  const int64_t end = iter_ + iterations;
+  stop_ = false;
+  first_iter_ = iter_;
+  smoother_.Reset();
+  display_time_ = time_.Now();
+  display_iter_ = iter_;
+  while (iter_ < end && !stop_) {
+    if (TestDue()) {
+      RETURN_IF_ERROR(TestAll());
+      if (stop_) break;
+    }
+    RETURN_IF_ERROR(OneClock());
+    RETURN_IF_ERROR(AfterClock());
+  }
+  return absl::OkStatus();
+}
+
+bool Solver::TestDue() const {
+  return !options_.remote && Every(param_.test_interval()) &&
+         (iter_ > 0 || param_.test_initialization());
+}
+
+absl::Status Solver::OneClock() {
+  ClockSummary summary;
+  summary.clock = iter_;
+  summary.samples = samples_per_clock();
+  RETURN_IF_ERROR(sync_->BeginClock(iter_));
+  RETURN_IF_ERROR(ForwardBackward(&summary));
+  if (!std::isfinite(summary.loss) && !reported_nan_) {
+    reported_nan_ = true;
+    LOG(WARNING) << "Iteration " << iter_ << ": loss = " << summary.loss
+                 << "; the learning rate may be too high";
+  }
+  if (!options_.remote) Display(summary);
+  RETURN_IF_ERROR(sync_->EndClock(summary));
+  ++iter_;
+  return absl::OkStatus();
+}
+
+absl::Status Solver::ForwardBackward(ClockSummary* summary) {
+  const int passes = param_.iter_size();
+  for (int pass = 0; pass < passes; ++pass) {
+    double loss = 0;
+    RETURN_IF_ERROR(net().ForwardBackward(StateOf(iter_, pass),
+                                          pass == passes - 1, &loss));
+    summary->loss += loss;
+  }
+  summary->loss /= passes;
+  // Workers report outputs only where someone will print them.
+  if (Every(param_.display())) summary->outputs = Outputs(net());
+  return absl::OkStatus();
+}
+
+StepState Solver::StateOf(int64_t clock, int pass) const {
+  StepState state;
+  state.phase = caffe::TRAIN;
+  state.clock = clock;
+  state.pass = pass;
+  state.rank = options_.rank;
+  state.seed = options_.seed;
+  state.first_record =
+      ((clock * param_.iter_size() + pass) * options_.workers +
+       options_.rank) * batch_size_;
+  return state;
+}
+
+void Solver::Display(const ClockSummary& summary) {
+  const float smoothed =
+      smoother_.Add(static_cast<float>(summary.loss), iter_ - first_iter_);
+  if (!Every(param_.display())) return;
+  const absl::Time now = time_.Now();
+  LogDisplay(iter_, iter_ - display_iter_,
+             absl::ToDoubleSeconds(now - display_time_), param_.display(),
+             smoothed, summary.outputs);
+  LogRate(iter_, policy_.Rate(iter_));
+  display_time_ = now;
+  display_iter_ = iter_;
+}
+
+absl::Status Solver::AfterClock() {
+  const SolverAction action =
+      options_.actions ? options_.actions->Poll() : SolverAction::kNone;
+  const bool snapshot =
+      Every(param_.snapshot()) || action == SolverAction::kSnapshot;
+  if (snapshot && !options_.remote) RETURN_IF_ERROR(Snapshot().status());
+  if (action == SolverAction::kStop) stop_ = true;
+  switch (sync_->order()) {
+    case LoopOrder::kContinue:
+      break;
+    case LoopOrder::kStop:
+      stop_ = true;
+      break;
+    case LoopOrder::kRewind:
+      iter_ = sync_->next_clock();
+      break;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Solver::FinishSolve() {
+  if (param_.snapshot_after_train() && !Every(param_.snapshot()))
+    RETURN_IF_ERROR(Snapshot().status());
+  if (stop_) {
+    LOG(INFO) << "Optimization stopped early.";
+    return absl::OkStatus();
+  }
+  // One more forward pass, for the loss after the last update.
+  if (Every(param_.display())) {
+    double loss = 0;
+    RETURN_IF_ERROR(net().Forward(StateOf(iter_, 0), &loss));
+    LogFinalLoss(iter_, smoother_.Add(static_cast<float>(loss),
+                                      iter_ - first_iter_));
+  }
+  if (Every(param_.test_interval())) RETURN_IF_ERROR(TestAll());
+  LOG(INFO) << "Optimization Done.";
+  return absl::OkStatus();
+}
+
+absl::Status Solver::TestAll() {
+  for (size_t i = 0; i < nets_.tests.size() && !stop_; ++i)
+    RETURN_IF_ERROR(Test(static_cast<int>(i)));
+  return absl::OkStatus();
+}
+
+absl::Status Solver::Test(int number) {
+  LogTestBegin(iter_, number);
+  absl::Status snapshot_status;
+  TestOptions options;
+  options.batches = nets_.test_iter[number];
+  options.seed = options_.seed;
+  options.interrupted = [&] { return TestInterrupted(&snapshot_status); };
+  ASSIGN_OR_RETURN(const TestScores scores,
+                   RunTest(*nets_.tests[number], options));
+  RETURN_IF_ERROR(snapshot_status);
+  if (scores.interrupted) {
+    LOG(INFO) << "Test interrupted.";
+    return absl::OkStatus();
+  }
+  LogTestScores(scores, param_.test_compute_loss());
+  return absl::OkStatus();
+}
+
+bool Solver::TestInterrupted(absl::Status* status) {
+  if (options_.actions == nullptr) return false;
+  while (true) {
+    switch (options_.actions->Poll()) {
+      case SolverAction::kNone:
+        return stop_;
+      case SolverAction::kStop:
+        stop_ = true;
+        break;
+      case SolverAction::kSnapshot:
+        *status = Snapshot().status();
+        if (!status->ok()) return true;
+        break;
+    }
+  }
+}
+
+absl::StatusOr<SnapshotFiles> Solver::Snapshot() {
+  if (local_ == nullptr)
+    return absl::FailedPreconditionError(
+        "the history of a job lies on its servers: use psctl checkpoint");
+  std::vector<absl::Span<const float>> history;
+  for (int k = 0; k < local_->num_history(); ++k)
+    history.push_back(local_->history(k));
+  return WriteSnapshot(param_, *nets_.train, iter_, history);
+}
+
+absl::Status Solver::Restore(const std::string& path) {
+  if (local_ == nullptr)
+    return absl::FailedPreconditionError("a job's worker restores nothing");
+  LOG(INFO) << "Restoring previous solver status from " << path;
+  std::vector<absl::Span<float>> history;
+  for (int k = 0; k < local_->num_history(); ++k)
+    history.push_back(local_->history(k));
+  ASSIGN_OR_RETURN(iter_, RestoreSnapshot(path, net(), history));
+  local_->set_next_clock(iter_);
+  return absl::OkStatus();
+}
+
+absl::Status Solver::LoadWeights(const std::string& files) {
+  return LoadWeightsFiles(files, net());
+}
+
+}  // namespace cssp

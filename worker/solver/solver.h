@@ -1,0 +1,121 @@
+// The training loop, with BVLC's order of things and its log lines.
+#ifndef CSSP_WORKER_SOLVER_SOLVER_H_
+#define CSSP_WORKER_SOLVER_SOLVER_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/base/time_source.h"
+#include "common/device/device.h"
+#include "common/optim/learning_rate_policy.h"
+#include "proto/caffe.pb.h"
+#include "worker/net/layer_registry.h"
+#include "worker/net/net.h"
+#include "worker/solver/local_sync.h"
+#include "worker/solver/snapshot.h"
+#include "worker/solver/solver_actions.h"
+#include "worker/solver/solver_nets.h"
+#include "worker/solver/training_log.h"
+#include "worker/sync/parameter_sync.h"
+
+namespace cssp {
+
+struct SolverOptions {
+  std::string source_name;       // the solver's path, for messages
+  // One of the workers of a job: logs, tests and snapshots are the
+  // evaluator's.  Off: Caffe in one process.
+  bool remote = false;
+  int rank = 0;
+  int workers = 1;
+  uint64_t seed = 1;
+  bool keep_blobs = false;
+  bool global_batch = false;     // batch sizes are divided by `workers`
+  SolverActions* actions = nullptr;  // borrowed, may be null
+  TimeSource* time = nullptr;        // borrowed; null: the machine's
+};
+
+// Thread-confined: the training thread.  Borrows registry and device.
+//
+// Invariants: (1) iter() counts updates of the weights.  (2) The loop can be
+// set to any clock: data and randomness are functions of it.
+class Solver {
+ public:
+  // `param`: nets may be paths or inlined.  With options.remote the caller
+  // attaches a ParameterSync before Step or Solve; else the solver owns one.
+  static absl::StatusOr<std::unique_ptr<Solver>> Create(
+      caffe::SolverParameter param, const LayerRegistry& registry,
+      Device& device, const SolverOptions& options);
+  ~Solver();
+
+  // Borrowed; once, before the first step.
+  void AttachSync(ParameterSync& sync);
+
+  // Trains until max_iter; snapshots and last test as Caffe does them.
+  absl::Status Solve();
+  // `iterations` more.
+  absl::Status Step(int64_t iterations);
+  // All test nets, with their log lines.
+  absl::Status TestAll();
+  absl::StatusOr<SnapshotFiles> Snapshot();
+  // From a .solverstate.
+  absl::Status Restore(const std::string& path);
+  // From comma-separated .caffemodel files.
+  absl::Status LoadWeights(const std::string& files);
+
+  int64_t iter() const { return iter_; }
+  // A request (signal, cancelled job) ended training before max_iter.
+  bool stopped_early() const { return stop_; }
+  // Records per clock of this worker.
+  int64_t samples_per_clock() const;
+  const caffe::SolverParameter& param() const { return param_; }
+  Net& net() { return *nets_.train; }
+  const std::vector<std::unique_ptr<Net>>& test_nets() const {
+    return nets_.tests;
+  }
+  // Null when remote.
+  LocalSync* local() { return local_.get(); }
+  float rate() const { return policy_.Rate(iter_); }
+
+ private:
+  Solver(caffe::SolverParameter param, SolverOptions options,
+         LearningRatePolicy policy);
+  absl::Status CreateNets(const LayerRegistry& registry, Device& device);
+  absl::Status OneClock();
+  absl::Status ForwardBackward(ClockSummary* summary);
+  StepState StateOf(int64_t clock, int pass) const;
+  absl::Status Test(int number);
+  void Display(const ClockSummary& summary);
+  absl::Status AfterClock();
+  absl::Status FinishSolve();
+  bool TestDue() const;
+  // Polls requests during a test: true when it is to stop.
+  bool TestInterrupted(absl::Status* status);
+  bool Every(int interval) const {
+    return interval > 0 && iter_ % interval == 0;
+  }
+
+  const caffe::SolverParameter param_;
+  const SolverOptions options_;
+  const LearningRatePolicy policy_;
+  TimeSource& time_;
+  NetSet nets_;
+  std::unique_ptr<LocalSync> local_;
+  ParameterSync* sync_ = nullptr;
+  int64_t batch_size_ = 1;
+
+  int64_t iter_ = 0;
+  int64_t first_iter_ = 0;       // of this Step: the smoothing window's origin
+  bool stop_ = false;
+  bool reported_nan_ = false;
+  LossSmoother smoother_;
+  absl::Time display_time_;      // of the last display line
+  int64_t display_iter_ = 0;
+};
+
+}  // namespace cssp
+
+#endif  // CSSP_WORKER_SOLVER_SOLVER_H_

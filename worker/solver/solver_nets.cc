@@ -1,0 +1,121 @@
+#include "worker/solver/solver_nets.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/logging.h"
+#include "common/base/status_macros.h"
+#include "worker/net/net_passes.h"
+
+namespace cssp {
+namespace {
+
+absl::Status DivideOne(const std::string& layer, int workers, uint32_t* batch) {
+  if (*batch % static_cast<uint32_t>(workers) != 0)
+    return absl::InvalidArgumentError(absl::StrCat(
+        "layer '", layer, "': the global batch of ", *batch,
+        " cannot be divided by ", workers, " workers"));
+  *batch /= static_cast<uint32_t>(workers);
+  return absl::OkStatus();
+}
+
+template <class DataParam>
+absl::Status DivideBatch(const std::string& layer, int workers,
+                         DataParam* param) {
+  uint32_t batch = param->batch_size();
+  RETURN_IF_ERROR(DivideOne(layer, workers, &batch));
+  param->set_batch_size(batch);
+  return absl::OkStatus();
+}
+
+template <class ShapedParam>
+absl::Status DivideShapes(const std::string& layer, int workers,
+                          ShapedParam* param) {
+  for (caffe::BlobShape& shape : *param->mutable_shape()) {
+    if (shape.dim_size() == 0) continue;
+    auto batch = static_cast<uint32_t>(shape.dim(0));
+    RETURN_IF_ERROR(DivideOne(layer, workers, &batch));
+    shape.set_dim(0, batch);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DivideLayer(int workers, caffe::LayerParameter* layer) {
+  const std::string& name = layer->name();
+  if (layer->has_data_param())
+    RETURN_IF_ERROR(DivideBatch(name, workers, layer->mutable_data_param()));
+  if (layer->has_memory_data_param())
+    RETURN_IF_ERROR(
+        DivideBatch(name, workers, layer->mutable_memory_data_param()));
+  if (layer->has_image_data_param())
+    RETURN_IF_ERROR(
+        DivideBatch(name, workers, layer->mutable_image_data_param()));
+  if (layer->has_hdf5_data_param())
+    RETURN_IF_ERROR(
+        DivideBatch(name, workers, layer->mutable_hdf5_data_param()));
+  if (layer->has_input_param())
+    RETURN_IF_ERROR(DivideShapes(name, workers, layer->mutable_input_param()));
+  if (layer->has_dummy_data_param()) {
+    RETURN_IF_ERROR(
+        DivideShapes(name, workers, layer->mutable_dummy_data_param()));
+    for (uint32_t& num : *layer->mutable_dummy_data_param()->mutable_num())
+      RETURN_IF_ERROR(DivideOne(name, workers, &num));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<Net>> CreateOne(
+    const SolverNet& choice, const LayerRegistry& registry, Device& device,
+    const NetSetOptions& options, Net* share) {
+  NetOptions net;
+  net.state = choice.net.state();
+  net.keep_blobs = options.keep_blobs;
+  net.source_name = options.source_name;
+  net.seed = options.seed;
+  net.log_creation = options.log_creation;
+  net.share_weights_with = share;
+  return Net::Create(choice.net, registry, device, net);
+}
+
+}  // namespace
+
+absl::StatusOr<NetSet> CreateNets(const caffe::SolverParameter& solver,
+                                  const LayerRegistry& registry,
+                                  Device& device,
+                                  const NetSetOptions& options) {
+  ASSIGN_OR_RETURN(SolverNet train, ResolveTrainNet(solver));
+  ASSIGN_OR_RETURN(const std::vector<SolverNet> tests, ResolveTestNets(solver));
+  if (options.divide_batches > 1)
+    RETURN_IF_ERROR(DivideBatches(options.divide_batches, &train.net));
+  NetSet nets;
+  ASSIGN_OR_RETURN(nets.train,
+                   CreateOne(train, registry, device, options, nullptr));
+  if (!options.with_tests) return nets;
+  for (const SolverNet& test : tests) {
+    ASSIGN_OR_RETURN(
+        std::unique_ptr<Net> net,
+        CreateOne(test, registry, device, options, nets.train.get()));
+    nets.tests.push_back(std::move(net));
+    nets.test_iter.push_back(test.test_iter);
+  }
+  return nets;
+}
+
+int64_t BatchSize(Net& net) {
+  for (int i = 0; i < net.num_layers(); ++i) {
+    const caffe::LayerParameter& layer = net.layer(i).layer_param();
+    if (layer.bottom_size() > 0 || layer.top_size() == 0) continue;
+    const Blob* top = net.blob(layer.top(0));
+    if (top != nullptr && top->shape().num_axes() > 0)
+      return top->shape().dim(0);
+  }
+  return 1;
+}
+
+absl::Status DivideBatches(int workers, caffe::NetParameter* net) {
+  for (caffe::LayerParameter& layer : *net->mutable_layer())
+    RETURN_IF_ERROR(DivideLayer(workers, &layer));
+  return absl::OkStatus();
+}
+
+}  // namespace cssp

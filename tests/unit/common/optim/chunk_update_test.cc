@@ -1,0 +1,66 @@
+#include "common/optim/chunk_update.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "common/base/logging.h"
+#include "google/protobuf/text_format.h"
+
+namespace cssp {
+namespace {
+
+using ::testing::ElementsAre;
+
+std::unique_ptr<ChunkUpdate> Update(const std::string& text) {
+  caffe::SolverParameter solver;
+  CHECK(google::protobuf::TextFormat::ParseFromString(text, &solver));
+  return ChunkUpdate::Create(solver).value();
+}
+
+// Two blobs with padding between them, and a statistic.
+const std::vector<UpdateSegment> kSegments = {
+    {.offset = 0, .count = 2, .multipliers = {1, 1}},
+    {.offset = 4, .count = 1, .multipliers = {2, 0}},
+    {.offset = 6,
+     .count = 1,
+     .statistic = true,
+     .moving_average_fraction = 0.5f},
+};
+
+TEST(ChunkUpdateTest, OrderIsClipIterSizeDecayRule) {
+  const auto update = Update(
+      "type: 'SGD' momentum: 0.5 weight_decay: 0.5 iter_size: 2"
+      " clip_gradients: 5");
+  std::vector<float> mean = {6, 0, -1, -1, 8, -1, 3};
+  std::vector<double> partials;
+  update->NormPartials(kSegments, mean, 4, &partials);
+  EXPECT_THAT(partials, ElementsAre(36, 64));  // no statistic, no padding
+  const float clip = update->ClipScale(partials);
+  EXPECT_EQ(clip, 0.5f);  // norm 10
+
+  const std::vector<float> in = {4, 8, 77, 77, 2, 77, 10};
+  std::vector<float> out(7, -1), history(7, 0);
+  float* slots[] = {history.data()};
+  update->Apply({0.5f, 0}, clip, kSegments, in, absl::MakeSpan(out), slots,
+                absl::MakeSpan(mean));
+  // Blob 0: 6 / 4 + 0.5 * 4 = 3.5, 0 + 0.5 * 8 = 4; rate 0.5.
+  // Blob 1: 8 / 4 = 2, no decay, rate 1.  Statistic: 0.5 * 10 + 3 / 2.
+  EXPECT_THAT(out, ElementsAre(2.25f, 6, -1, -1, 0, -1, 6.5f));
+  EXPECT_THAT(history, ElementsAre(1.75f, 2, 0, 0, 2, 0, 0));
+}
+
+TEST(ChunkUpdateTest, WithoutClippingNoNormIsNeeded) {
+  const auto update = Update("type: 'SGD'");
+  EXPECT_FALSE(update->clips());
+  EXPECT_EQ(update->ClipScale({1e30}), 1);
+}
+
+TEST(ChunkUpdateTest, RefusesIterSizeZero) {
+  caffe::SolverParameter solver;
+  solver.set_iter_size(0);
+  EXPECT_EQ(ChunkUpdate::Create(solver).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace cssp

@@ -221,14 +221,14 @@ absl::Status ConvolutionLayerCpu::Backward(StepContext& step,
       // The first bottom obeys the mode, later ones add to its sum.
       BackwardArgs shared = args;
       GradientTensor sums[2];
-      for (size_t p = 0; p < args.param_gradient.size(); ++p) {
+      const size_t params = geometry().bias ? 2 : 1;
+      for (size_t p = 0; p < params; ++p) {
         sums[p] = args.param_gradient[p];
         if (!first && sums[p].mode == GradientMode::kWrite) {
           sums[p].mode = GradientMode::kAdd;
         }
       }
-      shared.param_gradient =
-          absl::MakeConstSpan(sums, args.param_gradient.size());
+      shared.param_gradient = absl::MakeConstSpan(sums, params);
       RunWeights(shared, i, scratch);
       RunData(args, i, scratch);
       first = false;

@@ -16,7 +16,8 @@ inline constexpr uint16_t kWireVersion = 1;
 // Every message = a header of kHeaderBytes + payload (floats, or small bodies).
 enum class MessageType : uint8_t {
   kHello = 1,        // worker/evaluator/server -> server; payload: token (bytes)
-  kHelloAck = 2,     // server -> peer; a: credit (bytes in flight), status in flags
+  kHelloAck = 2,     // server -> peer; based_on: credit (bytes of pushes that
+                     // the peer may have under way), 0: no bound
   kInit = 3,         // rank 0 -> server: values (slot 0) or history (slot 1..)
   kPush = 4,         // worker -> server: one chunk's gradient of one clock
   kPushAck = 5,      // server -> worker: applied-or-held, duplicate or refused
@@ -73,6 +74,8 @@ struct MessageHeader {
 };
 inline constexpr uint16_t kFlagHasCrc = 1;
 inline constexpr uint16_t kFlagEager = 2;      // values sent unasked
+// On the kInit of a chunk's highest slot: the chunk opens for reads once all
+// slots up to it are in, in whatever order they come.
 inline constexpr uint16_t kFlagLastOfInit = 4;
 
 inline constexpr int kHeaderBytes = 72;

@@ -26,6 +26,10 @@ struct ShardHostOptions {
   ParamStore* store = nullptr;          // borrowed
   std::string store_directory;          // what Manifest.Part.directory says
   ShardHostMetrics* metrics = nullptr;  // borrowed
+  // Injected by tests; null: MakeUcxTransport.
+  std::function<absl::StatusOr<std::unique_ptr<Transport>>(
+      const TransportOptions&, TransportHandler&)>
+      make_transport;
   // Called on a background thread when this server's part of a cut is durable
   // (or has failed): the control plane reports it to the coordinator.
   std::function<void(const control::ShardCheckpoint&)> on_checkpoint;

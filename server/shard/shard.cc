@@ -77,7 +77,8 @@ Shard::Shard(ps::SlabLayout layout, ShardOptions options,
       clocks_(options_.workers, options_.start_clock),
       orders_(options_.workers, options_.staleness, options_.max_staleness),
       cuts_(options_.solver, options_.start_clock, table_.chunks().size()),
-      workers_(options_.workers) {
+      workers_(options_.workers),
+      empty_version_(options_.start_clock) {
   if (!update_->clips()) return;
   auto norms = std::make_unique<NormExchange>(
       layout_, options_.chunk_server, options_.servers, options_.self,
@@ -250,6 +251,19 @@ void Shard::KeepCut(ChunkState& chunk) {
   }
 }
 
+// A shard without chunks still has its (empty) part in every durable cut: it
+// goes by the ticks.
+void Shard::AdvanceEmpty() {
+  if (!table_.chunks().empty()) return;
+  const int64_t reached =
+      std::min<int64_t>(clocks_.min(), options_.solver.max_iter());
+  while (empty_version_ < reached) {
+    const CutKind kind = cuts_.KindAt(++empty_version_, orders_);
+    if (!kind.durable) continue;
+    output_.CutReady({.clock = empty_version_, .kind = kind});
+  }
+}
+
 // A new version: who waits for it gets it, then who subscribes.
 void Shard::Publish(ChunkState& chunk) {
   for (int rank = 0; rank < options_.workers; ++rank) {
@@ -289,7 +303,8 @@ void Shard::SendEagerly(ChunkState& chunk, int rank) {
 }
 
 int64_t Shard::OpenedClock() const {
-  int64_t opened = options_.start_clock - 1;
+  int64_t opened =
+      table_.chunks().empty() ? empty_version_ : options_.start_clock - 1;
   for (const ChunkState& chunk : table_.chunks()) {
     opened = std::max({opened, chunk.version, chunk.highest_clock});
   }

@@ -150,6 +150,7 @@ class Shard {
   void Opened(ChunkState& chunk, int64_t version);
   void Publish(ChunkState& chunk);
   void KeepCut(ChunkState& chunk);
+  void AdvanceEmpty();
   void SendEagerly(ChunkState& chunk, int rank);
   void SendOwnNorms(int server, int64_t clock);
   int64_t OpenedClock() const;
@@ -176,6 +177,7 @@ class Shard {
   std::unique_ptr<NormExchange> norms_;  // null: no clipping
   std::vector<Worker> workers_;
   std::vector<double> partials_;  // scratch
+  int64_t empty_version_;         // of a shard without chunks
   ShardCounters counters_;
 };
 

@@ -310,6 +310,7 @@ absl::StatusOr<control::TickAck> Shard::Tick(const control::Tick& tick) {
   RETURN_IF_ERROR(clocks_.Tick(tick.rank(), tick.clock(), tick.pushes(),
                                tick.finished()));
   if (tick.finished()) AdvanceAll();
+  AdvanceEmpty();
   control::TickAck ack;
   ack.set_min_clock(clocks_.min());
   return ack;
@@ -347,6 +348,7 @@ void Shard::WorkerGone(int rank, uint32_t incarnation) {
   worker.gone = true;
   clocks_.Remove(rank);
   AdvanceAll();
+  AdvanceEmpty();
 }
 
 control::ShardStatusResponse Shard::Status() const {

@@ -1,0 +1,569 @@
+#include "server/service/data_plane.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "absl/memory/memory.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/crc.h"
+#include "common/base/logging.h"
+#include "common/base/status_macros.h"
+
+namespace cssp {
+
+using ps::MessageHeader;
+using ps::MessageType;
+using ps::Reason;
+
+namespace {
+
+constexpr absl::Duration kHelloTimeout = absl::Seconds(2);
+constexpr absl::Duration kDoomedFor = absl::Milliseconds(500);
+constexpr absl::Duration kTimerStep = absl::Milliseconds(20);
+constexpr absl::Duration kFirstBackoff = absl::Milliseconds(20);
+constexpr absl::Duration kMaxBackoff = absl::Seconds(1);
+constexpr uint32_t kMaxTokenBytes = 512;
+
+bool CarriesChunk(MessageType type) {
+  return type == MessageType::kPush || type == MessageType::kInit;
+}
+
+// What each kind of peer may say.
+bool MaySay(int rank, MessageType type) {
+  switch (type) {
+    case MessageType::kPush:
+    case MessageType::kInit:
+    case MessageType::kPull:
+    case MessageType::kSubscribe:
+      return rank >= 0;
+    case MessageType::kPullExact:
+      return rank >= -1;
+    case MessageType::kNorms:
+      return rank <= -2;
+    case MessageType::kGoodbye:
+      return true;
+    default:
+      return false;
+  }
+}
+
+MessageHeader HeaderOf(const JobShard& job, const ShardOptions& options,
+                       MessageType type) {
+  MessageHeader header;
+  header.type = type;
+  header.job = options.job;
+  header.job_epoch = options.job_epoch;
+  header.map_epoch = options.map_epoch;
+  header.rank = -2 - options.self;
+  return header;
+}
+
+}  // namespace
+
+DataPlane::DataPlane(Options options)
+    : options_(std::move(options)),
+      time_(*options_.time),
+      next_timers_(time_.Now()) {}
+
+absl::StatusOr<std::unique_ptr<DataPlane>> DataPlane::Create(Options options) {
+  auto plane = absl::WrapUnique(new DataPlane(std::move(options)));
+  const Options& given = plane->options_;
+  ASSIGN_OR_RETURN(plane->transport_,
+                   given.make_transport(given.transport, *plane));
+  ASSIGN_OR_RETURN(plane->address_,
+                   plane->transport_->Listen(given.host, given.port));
+  return plane;
+}
+
+// The transport goes first: it may still read buffers and call back.
+DataPlane::~DataPlane() { transport_.reset(); }
+
+// ---- Jobs -------------------------------------------------------------------
+
+absl::Status DataPlane::AddJob(std::unique_ptr<JobShard> job) {
+  const uint32_t number = job->number();
+  if (jobs_.count(number) > 0 || FindJob(job->id()) != nullptr) {
+    return absl::AlreadyExistsError(
+        absl::StrCat("job ", job->id(), " is open on this server"));
+  }
+  jobs_[number] = std::move(job);
+  ConnectServers(*jobs_[number], time_.Now());
+  return absl::OkStatus();
+}
+
+absl::Status DataPlane::RemoveJob(const std::string& id) {
+  JobShard* job = FindJob(id);
+  if (job == nullptr) {
+    return absl::NotFoundError(
+        absl::StrCat("job ", id, " is not open on this server"));
+  }
+  std::vector<EndpointId> peers;
+  for (auto& [endpoint, peer] : peers_) {
+    if (peer.job == job) peers.push_back(endpoint);
+  }
+  for (EndpointId endpoint : peers) {
+    SendHeader(endpoint, HeaderOf(*job, job->shard().options(),
+                                  MessageType::kGoodbye));
+    Peer& peer = peers_[endpoint];
+    peer.job = nullptr;
+    peer.doomed = true;
+    peer.deadline = time_.Now() + kDoomedFor;
+  }
+  jobs_.erase(job->number());
+  return absl::OkStatus();
+}
+
+JobShard* DataPlane::FindJob(const std::string& id) {
+  for (auto& [number, job] : jobs_) {
+    if (job->id() == id) return job.get();
+  }
+  return nullptr;
+}
+
+// ---- Time -------------------------------------------------------------------
+
+int DataPlane::Turn() {
+  const int events = transport_->Poll();
+  const absl::Time now = time_.Now();
+  if (now < next_timers_) return events;
+  next_timers_ = now + kTimerStep;
+  std::vector<EndpointId> late;
+  for (const auto& [id, peer] : peers_) {
+    if (peer.deadline <= now) late.push_back(id);
+  }
+  for (EndpointId id : late) Drop(id);
+  for (auto& [number, job] : jobs_) ConnectServers(*job, now);
+  return events;
+}
+
+absl::Duration DataPlane::UntilDue() {
+  absl::Time due = time_.Now() + absl::Milliseconds(200);
+  for (const auto& [id, peer] : peers_) due = std::min(due, peer.deadline);
+  for (auto& [number, job] : jobs_) {
+    if (!job->shard().exchanges_norms()) continue;
+    for (const JobShard::PeerServer& server : job->peer_servers()) {
+      if (server.endpoint == kNoEndpoint) due = std::min(due, server.retry_at);
+    }
+  }
+  due = std::max(due, next_timers_);
+  return std::max(absl::ZeroDuration(), due - time_.Now());
+}
+
+void DataPlane::Farewell() {
+  for (auto& [id, peer] : peers_) {
+    if (peer.job == nullptr) continue;
+    SendHeader(id, HeaderOf(*peer.job, peer.job->shard().options(),
+                            MessageType::kGoodbye));
+  }
+}
+
+// ---- Arrivals ---------------------------------------------------------------
+
+void DataPlane::OnAccept(EndpointId id) {
+  peers_[id].deadline = time_.Now() + kHelloTimeout;
+  if (options_.metrics) options_.metrics->peers->Add(1);
+}
+
+Reason DataPlane::Check(const Peer& peer, const MessageHeader& header) const {
+  if (peer.job == nullptr) {
+    return header.type == MessageType::kHello &&
+                   header.payload_bytes <= kMaxTokenBytes
+               ? Reason::kNone
+               : Reason::kBadMessage;
+  }
+  if (!MaySay(peer.rank, header.type)) return Reason::kBadMessage;
+  const ShardOptions& options = peer.job->shard().options();
+  if (header.job != options.job) return Reason::kUnknownJob;
+  if (header.job_epoch != options.job_epoch) return Reason::kWrongJobEpoch;
+  if (header.map_epoch != options.map_epoch) return Reason::kWrongMapEpoch;
+  if (header.rank != peer.rank || header.incarnation != peer.incarnation) {
+    return Reason::kFenced;
+  }
+  return Reason::kNone;
+}
+
+Reason DataPlane::CheckSize(Peer& peer, const MessageHeader& header) const {
+  const Shard& shard = peer.job->shard();
+  if (header.type == MessageType::kNorms) {
+    return header.payload_bytes % sizeof(double) == 0 ? Reason::kNone
+                                                      : Reason::kBadLength;
+  }
+  if (!CarriesChunk(header.type)) {
+    return header.payload_bytes == 0 ? Reason::kNone : Reason::kBadLength;
+  }
+  const int64_t floats = shard.ChunkFloats(header.chunk);
+  if (floats == 0) return Reason::kNotMine;
+  if (header.payload_bytes != floats * sizeof(float)) {
+    return Reason::kBadLength;
+  }
+  if (header.type == MessageType::kPush) {
+    const Reason reason = shard.CheckPush(header);
+    if (reason != Reason::kNone) return reason;
+  }
+  return peer.arriving_bytes + header.payload_bytes > peer.job->credit()
+             ? Reason::kTooFarAhead
+             : Reason::kNone;
+}
+
+uint8_t* DataPlane::OnArrival(EndpointId id, absl::Span<const uint8_t> bytes,
+                              size_t payload_bytes) {
+  const auto at = peers_.find(id);
+  if (at == peers_.end() || at->second.doomed) return nullptr;
+  Peer& peer = at->second;
+  const absl::StatusOr<MessageHeader> header = ps::DecodeHeader(bytes);
+  if (!header.ok() || header->payload_bytes != payload_bytes) {
+    // Not our protocol, or damaged beyond knowing what it answers.
+    CountBad();
+    Doom(id, peer, MessageHeader(), Reason::kBadMessage);
+    return nullptr;
+  }
+  if (peer.outgoing) {  // a server answers our Hello
+    return payload_bytes == 0 ? &nothing_ : nullptr;
+  }
+  Reason reason = Check(peer, *header);
+  if (reason != Reason::kNone && peer.job == nullptr) {
+    CountBad();
+    Doom(id, peer, *header, reason);
+    return nullptr;
+  }
+  if (reason == Reason::kNone && peer.job != nullptr) {
+    reason = CheckSize(peer, *header);
+  }
+  if (reason != Reason::kNone) {
+    Refuse(id, *header, reason);
+    return nullptr;
+  }
+  return Land(id, peer, *header);
+}
+
+// Gives memory: a chunk's own kind of buffer, which becomes the part as it is.
+uint8_t* DataPlane::Land(EndpointId id, Peer& peer,
+                         const MessageHeader& header) {
+  if (header.payload_bytes == 0) return &nothing_;
+  Arrival arrival;
+  arrival.peer = id;
+  uint8_t* memory;
+  if (CarriesChunk(header.type)) {
+    arrival.buffer = peer.job->shard().NewPart(header.chunk);
+    memory = arrival.buffer.bytes().data();
+    peer.arriving_bytes += header.payload_bytes;
+  } else {
+    arrival.small.resize(header.payload_bytes);
+    memory = arrival.small.data();
+  }
+  arrivals_[memory] = std::move(arrival);
+  return memory;
+}
+
+DataPlane::Arrival DataPlane::TakeArrival(uint8_t* memory) {
+  const auto at = arrivals_.find(memory);
+  if (at == arrivals_.end()) return {};
+  Arrival arrival = std::move(at->second);
+  arrivals_.erase(at);
+  const auto peer = peers_.find(arrival.peer);
+  if (peer != peers_.end() && arrival.buffer) {
+    peer->second.arriving_bytes -= arrival.buffer.bytes().size();
+  }
+  return arrival;
+}
+
+void DataPlane::OnArrivalDropped(EndpointId id, uint8_t* memory) {
+  TakeArrival(memory);
+}
+
+void DataPlane::OnMessage(EndpointId id, absl::Span<const uint8_t> bytes,
+                          absl::Span<uint8_t> payload) {
+  Arrival arrival =
+      payload.empty() ? Arrival() : TakeArrival(payload.data());
+  const auto at = peers_.find(id);
+  if (at == peers_.end() || at->second.doomed) return;
+  const absl::StatusOr<MessageHeader> header = ps::DecodeHeader(bytes);
+  if (!header.ok()) return;  // OnArrival has seen the same bytes
+  Dispatch(id, at->second, *header, std::move(arrival), payload);
+}
+
+void DataPlane::Dispatch(EndpointId id, Peer& peer, const MessageHeader& header,
+                         Arrival arrival, absl::Span<uint8_t> payload) {
+  if (peer.outgoing) {
+    if (header.type == MessageType::kHelloAck &&
+        header.reason == Reason::kNone) {
+      return OnHelloAck(id, peer);
+    }
+    return Drop(id);  // refused or goodbye: tried again a little later
+  }
+  const bool damaged =
+      (header.flags & ps::kFlagHasCrc) != 0 &&
+      header.payload_crc != Crc32c(payload.data(), payload.size());
+  if (damaged) {
+    CountBad();
+    return Refuse(id, header, Reason::kBadChecksum);
+  }
+  if (header.type == MessageType::kHello) {
+    return OnHello(id, peer, header, payload);
+  }
+  if (peer.job == nullptr) return;  // closed while this was under way
+  Shard& shard = peer.job->shard();
+  switch (header.type) {
+    case MessageType::kPush: {
+      const absl::Time begun = time_.Now();
+      shard.OnPush(id, header, std::move(arrival.buffer));
+      if (ShardHostMetrics* metrics = options_.metrics) {
+        metrics->push_bytes->Add(payload.size());
+        metrics->apply_seconds->Observe(
+            absl::ToDoubleSeconds(time_.Now() - begun));
+      }
+      return;
+    }
+    case MessageType::kInit:
+      return shard.OnInit(id, header, arrival.buffer.floats());
+    case MessageType::kPull:
+      return shard.OnPull(id, header);
+    case MessageType::kPullExact:
+      return shard.OnPullExact(id, header);
+    case MessageType::kSubscribe:
+      return shard.OnSubscribe(id, header);
+    case MessageType::kNorms:
+      return OnNorms(id, peer, header, payload);
+    default:  // kGoodbye
+      return Drop(id);
+  }
+}
+
+void DataPlane::OnHello(EndpointId id, Peer& peer, const MessageHeader& header,
+                        absl::Span<const uint8_t> token) {
+  const auto at = jobs_.find(header.job);
+  if (at == jobs_.end()) return Doom(id, peer, header, Reason::kUnknownJob);
+  JobShard& job = *at->second;
+  const absl::string_view given(reinterpret_cast<const char*>(token.data()),
+                                token.size());
+  Reason reason = Reason::kNone;
+  if (!job.TokenMatches(given)) {
+    reason = Reason::kWrongToken;
+  } else if (header.job_epoch != job.shard().options().job_epoch) {
+    reason = Reason::kWrongJobEpoch;
+  } else if (header.map_epoch != job.shard().options().map_epoch) {
+    reason = Reason::kWrongMapEpoch;
+  } else if (header.rank >= 0) {
+    reason = job.shard().Attach(header.rank, header.incarnation, id);
+  }
+  if (reason != Reason::kNone) {
+    CountBad();
+    return Doom(id, peer, header, reason);
+  }
+  peer.job = &job;
+  peer.rank = header.rank;
+  peer.incarnation = header.incarnation;
+  peer.deadline = absl::InfiniteFuture();
+  VLOG(1) << "job " << job.id() << " rank " << header.rank << " connected over "
+          << transport_->Describe(id);
+  MessageHeader ack = HeaderOf(job, job.shard().options(),
+                               MessageType::kHelloAck);
+  ack.sequence = header.sequence;
+  ack.based_on = job.credit();
+  SendHeader(id, ack);
+}
+
+void DataPlane::OnNorms(EndpointId id, Peer& peer, const MessageHeader& header,
+                        absl::Span<const uint8_t> payload) {
+  std::vector<double> partials(payload.size() / sizeof(double));
+  std::memcpy(partials.data(), payload.data(), payload.size());
+  if (!peer.job->shard().OnNorms(-2 - peer.rank, header.clock, partials)) {
+    CountBad();
+    Refuse(id, header, Reason::kBadMessage);
+  }
+}
+
+// ---- Ends -------------------------------------------------------------------
+
+void DataPlane::Refuse(EndpointId id, const MessageHeader& request,
+                       Reason reason) {
+  MessageHeader header = request;
+  header.type = reason == Reason::kDuplicate ? MessageType::kPushAck
+                                             : MessageType::kRefused;
+  header.reason = reason;
+  header.flags = 0;
+  header.payload_bytes = 0;
+  header.payload_crc = 0;
+  VLOG(1) << "refused " << ps::ToString(request) << ": "
+          << ps::ReasonName(reason);
+  if (options_.metrics) {
+    (reason == Reason::kDuplicate ? options_.metrics->duplicates
+                                  : options_.metrics->refused)
+        ->Increment();
+    if (reason == Reason::kTooStale) {
+      options_.metrics->refused_stale->Increment();
+    }
+  }
+  SendHeader(id, header);
+}
+
+void DataPlane::Doom(EndpointId id, Peer& peer, const MessageHeader& request,
+                     Reason reason) {
+  peer.doomed = true;
+  peer.deadline = time_.Now() + kDoomedFor;
+  Refuse(id, request, reason);
+}
+
+void DataPlane::Drop(EndpointId id) {
+  transport_->Close(id);
+  Forget(id);
+}
+
+void DataPlane::OnDisconnect(EndpointId id, absl::Status why) {
+  VLOG(1) << "peer " << id << " is gone: " << why;
+  for (auto it = arrivals_.begin(); it != arrivals_.end();) {
+    if (it->second.peer == id) {
+      arrivals_.erase(it++);
+    } else {
+      ++it;
+    }
+  }
+  Forget(id);
+}
+
+void DataPlane::Forget(EndpointId id) {
+  const auto at = peers_.find(id);
+  if (at == peers_.end()) return;
+  const Peer peer = at->second;
+  peers_.erase(at);
+  if (options_.metrics && !peer.outgoing) options_.metrics->peers->Add(-1);
+  if (peer.job == nullptr) return;
+  if (!peer.outgoing) return peer.job->shard().Detach(id);
+  for (JobShard::PeerServer& server : peer.job->peer_servers()) {
+    if (server.endpoint != id) continue;
+    server.endpoint = kNoEndpoint;
+    server.ready = false;
+    server.backoff = std::clamp(server.backoff * 2, kFirstBackoff, kMaxBackoff);
+    server.retry_at = time_.Now() + server.backoff;
+  }
+}
+
+// ---- Other servers ----------------------------------------------------------
+
+// Only a job that clips has anything to say to its other servers.
+void DataPlane::ConnectServers(JobShard& job, absl::Time now) {
+  if (!job.shard().exchanges_norms()) return;
+  std::vector<JobShard::PeerServer>& servers = job.peer_servers();
+  for (int i = 0; i < static_cast<int>(servers.size()); ++i) {
+    JobShard::PeerServer& server = servers[i];
+    if (i == job.server_index() || server.endpoint != kNoEndpoint ||
+        server.retry_at > now) {
+      continue;
+    }
+    absl::StatusOr<EndpointId> id = transport_->Connect(server.address);
+    if (!id.ok()) {
+      LOG_EVERY_N(WARNING, 50) << "job " << job.id() << " server " << i << ": "
+                               << id.status();
+      server.retry_at = now + kMaxBackoff;
+      continue;
+    }
+    server.endpoint = *id;
+    Peer& peer = peers_[*id];
+    peer.job = &job;
+    peer.outgoing = true;
+    SendHello(job, *id);
+  }
+}
+
+void DataPlane::SendHello(JobShard& job, EndpointId id) {
+  MessageHeader header =
+      HeaderOf(job, job.shard().options(), MessageType::kHello);
+  Outgoing outgoing;
+  outgoing.text = job.token();
+  const absl::Span<const uint8_t> payload(
+      reinterpret_cast<const uint8_t*>(job.token().data()),
+      job.token().size());
+  SendWith(id, header, payload, std::move(outgoing));
+}
+
+void DataPlane::OnHelloAck(EndpointId id, Peer& peer) {
+  std::vector<JobShard::PeerServer>& servers = peer.job->peer_servers();
+  for (int i = 0; i < static_cast<int>(servers.size()); ++i) {
+    if (servers[i].endpoint != id) continue;
+    servers[i].ready = true;
+    servers[i].backoff = absl::ZeroDuration();
+    peer.job->shard().OnServerConnected(i);
+  }
+}
+
+// ---- Sends ------------------------------------------------------------------
+
+void DataPlane::SendHeader(EndpointId id, const MessageHeader& header) {
+  uint8_t bytes[ps::kHeaderBytes];
+  ps::EncodeHeader(header, bytes);
+  // A dead endpoint reports itself by OnDisconnect.
+  transport_->Send(id, bytes, {}, 0).IgnoreError();
+}
+
+void DataPlane::SendWith(EndpointId id, const MessageHeader& base,
+                         absl::Span<const uint8_t> payload,
+                         Outgoing outgoing) {
+  MessageHeader header = base;
+  header.payload_bytes = payload.size();
+  uint8_t bytes[ps::kHeaderBytes];
+  ps::EncodeHeader(header, bytes);
+  const uint64_t token = ++last_token_;
+  outgoing.peer = id;
+  outgoing_[token] = std::move(outgoing);
+  if (!transport_->Send(id, bytes, payload, token).ok()) {
+    outgoing_.erase(token);
+  }
+}
+
+void DataPlane::SendJobValues(JobShard& job, PeerId peer,
+                              const MessageHeader& base, BufferRef values) {
+  MessageHeader header = base;
+  header.payload_crc = job.ValuesCrc(header, values);
+  header.flags |= ps::kFlagHasCrc;
+  const absl::Span<const uint8_t> payload = values.bytes();
+  if (options_.metrics) options_.metrics->values_bytes->Add(payload.size());
+  Outgoing outgoing;
+  outgoing.job = header.slot == 0 ? header.job : 0;
+  outgoing.chunk = header.chunk;
+  outgoing.values = std::move(values);
+  SendWith(peer, header, payload, std::move(outgoing));
+}
+
+void DataPlane::SendJobReply(PeerId peer, const MessageHeader& header) {
+  SendHeader(peer, header);
+}
+
+void DataPlane::SendJobNorms(JobShard& job, int server, int64_t clock,
+                             std::vector<double> partials) {
+  const JobShard::PeerServer& to = job.peer_servers()[server];
+  if (!to.ready) return;  // sent when it is: OnServerConnected
+  MessageHeader header =
+      HeaderOf(job, job.shard().options(), MessageType::kNorms);
+  header.clock = clock;
+  const size_t bytes = partials.size() * sizeof(double);
+  header.payload_crc = Crc32c(partials.data(), bytes);
+  header.flags = ps::kFlagHasCrc;
+  const absl::Span<const uint8_t> payload(
+      reinterpret_cast<const uint8_t*>(partials.data()), bytes);
+  Outgoing outgoing;
+  outgoing.norms = std::move(partials);
+  SendWith(to.endpoint, header, payload, std::move(outgoing));
+}
+
+void DataPlane::JobCutReady(JobShard& job, const RetainedCut& cut) {
+  if (options_.on_cut) options_.on_cut(job, cut);
+}
+
+void DataPlane::OnSent(EndpointId id, uint64_t token, absl::Status status) {
+  const auto at = outgoing_.find(token);
+  if (at == outgoing_.end()) return;
+  const Outgoing outgoing = std::move(at->second);
+  outgoing_.erase(at);
+  if (outgoing.job == 0) return;
+  const auto job = jobs_.find(outgoing.job);
+  if (job != jobs_.end()) {
+    job->second->shard().OnValuesSent(outgoing.peer, outgoing.chunk);
+  }
+}
+
+void DataPlane::CountBad() {
+  if (options_.metrics) options_.metrics->bad_messages->Increment();
+}
+
+}  // namespace cssp

@@ -1,0 +1,153 @@
+#include "server/service/job_shard.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/memory/memory.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/crc.h"
+#include "common/base/status_macros.h"
+#include "common/ps/layout_proto.h"
+#include "proto/checkpoint.pb.h"
+#include "server/checkpoint/cut_reader.h"
+#include "server/service/metrics.h"
+
+namespace cssp {
+namespace {
+
+// Room for orders that raise the staleness of a running job.
+constexpr int kMinMaxStaleness = 4;
+
+ShardOptions OptionsFrom(const control::OpenShardRequest& request) {
+  ShardOptions options;
+  const control::JobSpec& spec = request.spec();
+  options.solver = spec.solver();
+  options.workers = spec.workers();
+  options.staleness = spec.staleness();
+  options.max_staleness = std::max(spec.staleness(), kMinMaxStaleness);
+  options.update = spec.ssp_update();
+  options.lazy_pull = spec.lazy_pull();
+  options.wait_for_dead = spec.wait_for_dead();
+  options.start_clock = request.start_clock();
+  options.job = request.job_number();
+  options.job_epoch = request.job_epoch();
+  options.map_epoch = request.shard_map().map_epoch();
+  options.chunk_server.assign(request.shard_map().chunk_server().begin(),
+                              request.shard_map().chunk_server().end());
+  options.servers = request.shard_map().servers_size();
+  options.self = request.server_index();
+  return options;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<JobShard>> JobShard::Create(
+    const control::OpenShardRequest& request, const ParamStore* store,
+    const std::string& store_directory, JobSender& sender) {
+  if (request.job_id().empty() || request.token().empty()) {
+    return absl::InvalidArgumentError("a shard needs a job id and a token");
+  }
+  auto job = absl::WrapUnique(new JobShard(sender));
+  job->id_ = request.job_id();
+  job->token_ = request.token();
+  ASSIGN_OR_RETURN(ps::SlabLayout layout,
+                   ps::SlabLayout::Create(ps::BlobsFromProto(request.blobs()),
+                                          request.shard_map().chunk_bytes()));
+  job->crcs_.resize(layout.chunks().size());
+  for (const control::ServerEntry& server : request.shard_map().servers()) {
+    job->peer_servers_.push_back({.address = server.data_address()});
+  }
+  ASSIGN_OR_RETURN(job->shard_, Shard::Create(std::move(layout),
+                                              OptionsFrom(request), *job));
+  int64_t held = 0;
+  for (const ChunkState& chunk : job->shard_->chunks()) held += chunk.count * 4;
+  job->credit_ = held * (1 + job->shard_->options().max_staleness) +
+                 ps::kMaxPayloadBytes;
+  if (!request.restore_checkpoint().empty()) {
+    RETURN_IF_ERROR(Annotate(
+        job->Restore(request, store, store_directory),
+        absl::StrCat("checkpoint '", request.restore_checkpoint(), "'")));
+  }
+  return job;
+}
+
+// Reads what this server's chunks need, blob by blob, whatever chunks and
+// servers wrote it.
+absl::Status JobShard::Restore(const control::OpenShardRequest& request,
+                               const ParamStore* store,
+                               const std::string& store_directory) {
+  if (store == nullptr) {
+    return absl::FailedPreconditionError("this server has no store");
+  }
+  Manifest manifest;
+  if (!request.manifest().empty()) {
+    if (!manifest.ParseFromString(request.manifest())) {
+      return absl::InvalidArgumentError("the manifest is unreadable");
+    }
+  } else {
+    ASSIGN_OR_RETURN(manifest,
+                     ReadManifest(*store, request.restore_checkpoint()));
+  }
+  if (manifest.clock() != request.start_clock()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("it is of clock ", manifest.clock(),
+                     ", the job starts at clock ", request.start_clock()));
+  }
+  ASSIGN_OR_RETURN(std::unique_ptr<CutReader> reader,
+                   CutReader::Open(manifest, *store, store_directory));
+  const int last = shard_->num_history();
+  if (reader->num_arrays() != last + 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("it has ", reader->num_arrays() - 1,
+                     " history arrays, this solver needs ", last));
+  }
+  const ps::SlabLayout& layout = shard_->layout();
+  std::vector<float> floats;
+  for (const ChunkState& state : shard_->chunks()) {
+    const ps::Chunk& chunk = layout.chunks()[state.id];
+    for (int slot = 0; slot <= last; ++slot) {
+      floats.assign(chunk.count, 0);
+      for (const ps::Segment& segment : chunk.segments) {
+        const ps::BlobSpec& blob = layout.blobs()[segment.blob];
+        const int from = reader->FindBlob(blob.key);
+        if (from < 0 || reader->layout().blobs()[from].count != blob.count) {
+          return absl::InvalidArgumentError(
+              absl::StrCat("it has no parameter '", blob.key, "' of ",
+                           blob.count, " floats"));
+        }
+        RETURN_IF_ERROR(reader->Read(
+            from, slot, segment.blob_offset,
+            absl::MakeSpan(floats).subspan(segment.chunk_offset,
+                                           segment.count)));
+      }
+      shard_->Restore(state.id, slot, floats, slot == last);
+    }
+  }
+  return absl::OkStatus();
+}
+
+bool JobShard::TokenMatches(absl::string_view token) const {
+  // Time must not tell how much of a guess was right.
+  if (token.size() != token_.size()) return false;
+  uint8_t difference = 0;
+  for (size_t i = 0; i < token.size(); ++i) difference |= token[i] ^ token_[i];
+  return difference == 0;
+}
+
+uint32_t JobShard::ValuesCrc(const ps::MessageHeader& header,
+                             const BufferRef& values) {
+  const absl::Span<const uint8_t> bytes = values.bytes();
+  if (header.slot != 0) return Crc32c(bytes.data(), bytes.size());
+  CachedCrc& cached = crcs_[header.chunk];
+  if (cached.version != header.clock) {
+    cached = {header.clock, Crc32c(bytes.data(), bytes.size())};
+  }
+  return cached.crc;
+}
+
+void JobShard::ReportMetrics(ShardHostMetrics& metrics) {
+  metrics.Add(shard_->counters(), reported_);
+  reported_ = shard_->counters();
+}
+
+}  // namespace cssp

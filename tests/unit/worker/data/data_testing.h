@@ -22,7 +22,7 @@ namespace cssp {
 class TempFolder {
  public:
   TempFolder() {
-    std::string name = testing::TempDir() + "cssp_XXXXXX";
+    std::string name = ::testing::TempDir() + "cssp_XXXXXX";
     path_ = mkdtemp(name.data());
   }
   ~TempFolder() { std::filesystem::remove_all(path_); }

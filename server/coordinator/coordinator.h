@@ -55,6 +55,8 @@ struct LeaseHandle {
   std::shared_ptr<DirectiveQueue> directives;
 };
 
+// Fills in bytes and jobs of a server's info, as of now.
+using ServerLoad = std::function<void(control::ServerInfo*)>;
 using ServerDirectiveQueue = BoundedQueue<control::ServerDirective>;
 struct ServerHandle {
   int index = 0;
@@ -132,8 +134,8 @@ class Coordinator {
   // ---- Servers ----
   // The one in this process: never silent.
   absl::Status AddLocalServer(const control::ServerInfo& info,
-                              std::shared_ptr<ShardControl> shard)
-      ABSL_LOCKS_EXCLUDED(mu_);
+                              std::shared_ptr<ShardControl> shard,
+                              ServerLoad load) ABSL_LOCKS_EXCLUDED(mu_);
   absl::StatusOr<ServerHandle> OpenServer(const control::ServerInfo& hello)
       ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status ReportServer(const ServerHandle& server,
@@ -156,6 +158,7 @@ class Coordinator {
     absl::Time last_seen;
     uint64_t registration = 0;
     bool local = false;
+    ServerLoad load;  // of the local one; takes no lock of ours
   };
   using Action = std::function<void()>;
   using JobPtr = std::shared_ptr<Job>;

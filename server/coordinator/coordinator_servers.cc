@@ -21,16 +21,30 @@ std::string ServerName(const control::ServerInfo& info) {
 }  // namespace
 
 absl::Status Coordinator::AddLocalServer(const control::ServerInfo& info,
-                                         std::shared_ptr<ShardControl> shard) {
+                                         std::shared_ptr<ShardControl> shard,
+                                         ServerLoad load) {
   absl::MutexLock lock(&mu_);
   Server server;
   server.info = info;
   server.info.set_index(static_cast<int32_t>(servers_.size()));
   server.info.set_state("live");
   server.shard = std::move(shard);
+  server.load = std::move(load);
   server.local = true;
   servers_.push_back(std::move(server));
   return absl::OkStatus();
+}
+
+control::ListServersResponse Coordinator::ListServers() const {
+  absl::MutexLock lock(&mu_);
+  control::ListServersResponse response;
+  for (const Server& server : servers_) {
+    control::ServerInfo* info = response.add_servers();
+    *info = server.info;
+    // The local shard sends no heartbeats: it is asked.
+    if (server.load) server.load(info);
+  }
+  return response;
 }
 
 absl::StatusOr<ServerHandle> Coordinator::OpenServer(

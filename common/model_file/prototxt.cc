@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "common/base/status_macros.h"
 #include "common/model_file/file_bytes.h"
 #include "google/protobuf/descriptor.h"
@@ -79,30 +79,23 @@ std::string NearestField(const pb::Descriptor& type, absl::string_view name) {
   return nearest;
 }
 
-struct UnknownField {
-  std::string type;
-  std::string name;
-};
-
-// Protobuf's own words for a field that does not exist.
-bool ParseUnknownField(absl::string_view message, UnknownField* unknown) {
-  const std::vector<absl::string_view> parts = [&] {
-    std::vector<absl::string_view> quoted;
-    size_t at = 0;
-    while ((at = message.find('"', at)) != absl::string_view::npos) {
-      const size_t end = message.find('"', at + 1);
-      if (end == absl::string_view::npos) break;
-      quoted.push_back(message.substr(at + 1, end - at - 1));
-      at = end + 1;
-    }
-    return quoted;
-  }();
-  if (parts.size() != 2 || message.find("has no field named") ==
-                               absl::string_view::npos)
-    return false;
-  *unknown = {std::string(parts[0]), std::string(parts[1])};
-  return true;
+// The parts of a message of protobuf's that stand in quotes.
+std::vector<absl::string_view> Quoted(absl::string_view message) {
+  std::vector<absl::string_view> parts;
+  for (size_t at = message.find('"'); at != absl::string_view::npos;
+       at = message.find('"', at + 1)) {
+    const size_t end = message.find('"', at + 1);
+    if (end == absl::string_view::npos) break;
+    parts.push_back(message.substr(at + 1, end - at - 1));
+    at = end;
+  }
+  return parts;
 }
+
+struct Mistake {
+  std::string culprit;  // the word in the text; empty: where protobuf says
+  std::string message;
+};
 
 // The offset of a tokenizer position, whose columns jump to multiples of 8 at
 // tabs.
@@ -128,45 +121,52 @@ Position PositionOf(absl::string_view text, size_t offset) {
                            (start == absl::string_view::npos ? 0 : start + 1))};
 }
 
-// Protobuf reports the token behind an unknown field: go back to its name.
-Position BackToName(absl::string_view text, Position reported,
-                    absl::string_view name) {
-  const size_t offset = OffsetOf(text, reported);
-  const size_t found = text.substr(0, offset).rfind(name);
-  return found == absl::string_view::npos ? reported
-                                          : PositionOf(text, found);
+// Protobuf reports the token behind a wrong word: go back to the word.
+Position BackToWord(absl::string_view text, Position reported,
+                    absl::string_view word) {
+  const size_t found = text.substr(0, OffsetOf(text, reported)).rfind(word);
+  return found == absl::string_view::npos ? reported : PositionOf(text, found);
 }
 
-std::string Described(const UnknownField& unknown) {
-  std::string type = unknown.type;
-  if (const size_t dot = type.rfind('.'); dot != std::string::npos)
-    type.erase(0, dot + 1);
-  std::string text =
-      absl::StrCat("unknown field '", unknown.name, "' in ", type);
-  const pb::Descriptor* descriptor =
+Mistake UnknownField(absl::string_view type_name, absl::string_view field) {
+  const size_t dot = type_name.rfind('.');
+  std::string message = absl::StrCat(
+      "unknown field '", field, "' in ",
+      type_name.substr(dot == absl::string_view::npos ? 0 : dot + 1));
+  const pb::Descriptor* type =
       pb::DescriptorPool::generated_pool()->FindMessageTypeByName(
-          unknown.type);
-  if (descriptor == nullptr) return text;
-  const std::string near = NearestField(*descriptor, unknown.name);
-  if (!near.empty()) absl::StrAppend(&text, ": did you mean '", near, "'?");
-  return text;
+          std::string(type_name));
+  const std::string near =
+      type == nullptr ? std::string() : NearestField(*type, field);
+  if (!near.empty()) absl::StrAppend(&message, ": did you mean '", near, "'?");
+  return {std::string(field), std::move(message)};
+}
+
+// Reads protobuf's own words; what it says otherwise is passed on as it is.
+Mistake Understand(const std::string& message) {
+  const std::vector<absl::string_view> quoted = Quoted(message);
+  if (quoted.size() == 2 && absl::StrContains(message, "has no field named"))
+    return UnknownField(quoted[0], quoted[1]);
+  if (quoted.size() == 2 && absl::StartsWith(message, "Unknown enumeration"))
+    return {std::string(quoted[0]), message};
+  if (quoted.size() == 2 && absl::StartsWith(message, "Invalid value for"))
+    return {std::string(quoted[1]), message};
+  return {"", message};
 }
 
 absl::Status Complain(absl::string_view text, absl::string_view source_name,
                       const FirstError& error) {
-  Position position = error.position();
-  std::string message = error.message();
-  UnknownField unknown;
-  if (ParseUnknownField(message, &unknown)) {
-    message = Described(unknown);
-    position = BackToName(text, position, unknown.name);
-  }
-  if (position.line < 0)
+  const Mistake mistake = Understand(error.message());
+  if (error.position().line < 0)
     return absl::InvalidArgumentError(
-        absl::StrCat(source_name, ": ", message));
+        absl::StrCat(source_name, ": ", mistake.message));
+  const Position position =
+      mistake.culprit.empty()
+          ? error.position()
+          : BackToWord(text, error.position(), mistake.culprit);
   return absl::InvalidArgumentError(
       absl::StrCat(source_name, ":", position.line + 1, ":",
-                   position.column + 1, ": ", message));
+                   position.column + 1, ": ", mistake.message));
 }
 
 }  // namespace

@@ -31,6 +31,7 @@ class SplitLayer : public Layer {
     LayerTraits traits;
     traits.backward_reads_bottom = 0;
     traits.backward_reads_top = 0;
+    traits.shares_data = true;
     return traits;
   }
   FormatChoice ChooseFormats(absl::Span<const TensorDesc> bottom,

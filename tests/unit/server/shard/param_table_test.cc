@@ -1,0 +1,112 @@
+#include "server/shard/param_table.h"
+
+#include "common/ps/table_client.h"
+#include "gtest/gtest.h"
+
+namespace cssp {
+namespace {
+
+class Rows : public TableOutput {
+ public:
+  void SendRows(PeerId peer, const ps::TableRows& rows) override {
+    sent.push_back(rows);
+  }
+  std::vector<ps::TableRows> sent;
+};
+
+TableOptions Options() {
+  return {.rows = 4, .width = 2, .workers = 2, .staleness = 1};
+}
+
+ps::TableInc Inc(int rank, uint64_t sequence, int64_t row, float delta) {
+  ps::TableInc inc;
+  inc.rank = rank;
+  inc.sequence = sequence;
+  inc.rows = {row};
+  inc.deltas = {delta, 0};
+  return inc;
+}
+
+TEST(ParamTableTest, AppliesOnceAndInOrder) {
+  Rows rows;
+  ParamTable table = *ParamTable::Create(Options(), rows);
+  EXPECT_EQ(table.Inc(Inc(0, 2, 1, 10)), ps::Reason::kNone);  // held
+  EXPECT_EQ(table.row(1)[0], 0);
+  EXPECT_EQ(table.Inc(Inc(0, 2, 1, 10)), ps::Reason::kDuplicate);
+  EXPECT_EQ(table.Inc(Inc(0, 1, 1, 1)), ps::Reason::kNone);
+  EXPECT_EQ(table.row(1)[0], 11);
+  EXPECT_EQ(table.Inc(Inc(0, 1, 1, 1)), ps::Reason::kDuplicate);
+  EXPECT_EQ(table.Inc(Inc(0, 5000, 1, 1)), ps::Reason::kTooFarAhead);
+  EXPECT_EQ(table.Inc(Inc(0, 3, 9, 1)), ps::Reason::kNotMine);
+  EXPECT_EQ(table.Inc(Inc(5, 1, 1, 1)), ps::Reason::kBadMessage);
+}
+
+TEST(ParamTableTest, ParksReadsUntilTheBoundIsMet) {
+  Rows rows;
+  ParamTable table = *ParamTable::Create(Options(), rows);
+  ps::TableGet get;
+  get.clock = 2;
+  get.rows = {1};
+  EXPECT_EQ(table.Get(1, get), ps::Reason::kNone);
+  EXPECT_EQ(table.parked(), 1);
+  ASSERT_TRUE(table.Tick(0, 0, 0).ok());
+  ASSERT_TRUE(table.Tick(1, 0, 1).ok());  // its increment is not in
+  EXPECT_TRUE(rows.sent.empty());
+  table.Inc(Inc(1, 1, 1, 7));
+  ASSERT_EQ(rows.sent.size(), 1u);
+  EXPECT_EQ(rows.sent[0].row_clock, 1);
+  EXPECT_EQ(rows.sent[0].values[0], 7);
+  EXPECT_EQ(table.parked(), 0);
+}
+
+TEST(TableClientTest, ReadMyWritesAfterFreshRows) {
+  ps::TableClient client({.width = 2, .staleness = 1});
+  EXPECT_EQ(client.Get(1), nullptr);
+  ps::TableRows rows;
+  rows.rows = {1};
+  rows.values = {100, 0};
+  client.OnRows(rows);
+  client.Inc(1, 0, 1);
+  EXPECT_EQ((*client.Get(1))[0], 101);
+  const auto sent = client.Tick();  // sequence 1
+  ASSERT_EQ(sent.size(), 1u);
+  client.Inc(1, 0, 2);  // open
+  // Fresh rows without our increments: both are replayed.
+  rows.row_clock = 1;
+  rows.values = {200, 0};
+  client.OnRows(rows);
+  EXPECT_EQ((*client.Get(1))[0], 203);
+  // Fresh rows that contain the first one: only the open one is.
+  rows.row_clock = 2;
+  rows.applied = 1;
+  client.OnRows(rows);
+  EXPECT_EQ((*client.Get(1))[0], 202);
+  // Late, older rows change nothing.
+  rows.row_clock = 1;
+  rows.applied = 0;
+  client.OnRows(rows);
+  EXPECT_EQ((*client.Get(1))[0], 202);
+}
+
+TEST(TableWireTest, BodiesSurviveAndLengthsAreChecked) {
+  ps::TableRows rows;
+  rows.request = 7;
+  rows.applied = 9;
+  rows.rows = {1, 5};
+  rows.values = {1, 2, 3, 4};
+  const std::string bytes = ps::EncodeRows(rows);
+  const absl::Span<const uint8_t> span(
+      reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
+  ps::TableRows back;
+  ASSERT_TRUE(ps::DecodeRows(span, 2, &back).ok());
+  EXPECT_EQ(back.rows, rows.rows);
+  EXPECT_EQ(back.values, rows.values);
+  EXPECT_EQ(back.applied, 9u);
+  for (size_t n = 0; n < span.size(); ++n) {
+    EXPECT_FALSE(ps::DecodeRows(span.first(n), 2, &back).ok());
+  }
+  EXPECT_FALSE(ps::DecodeRows(span, 3, &back).ok());
+}
+
+}  // namespace
+}  // namespace cssp

@@ -1,0 +1,122 @@
+"""The data tools and example scripts as people call them: 2015's paths and
+command lines, one line and exit code 2 for a mistake, nothing half made."""
+import os
+import pathlib
+import shutil
+import sys
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "testing"))
+from programs import BUILD, ROOT, TOOLS, ProgramTest  # noqa: E402
+
+RECORD = 1 + 3072
+
+
+def write_batches(folder, records, only=None):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in [f"data_batch_{i}.bin" for i in range(1, 6)] + ["test_batch.bin"]:
+        if only is None or name in only:
+            with open(folder / name, "wb") as batch:
+                batch.truncate(records * RECORD)  # black images of class 0
+
+
+class Tools(ProgramTest):
+    def refused(self, *command, says, env=None):
+        _, err = self.run_program(*command, rc=2, env=env)
+        lines = [line for line in err.splitlines() if line and line[0] != "I"]
+        self.assertEqual(len(lines), 1, err)
+        self.assertIn(says, lines[0])
+
+    def test_converters_stand_where_2015_looked(self):
+        for tool in ("examples/cifar10/convert_cifar_data.bin",
+                     "examples/mnist/convert_mnist_data.bin"):
+            self.assertTrue(os.access(BUILD / tool, os.X_OK), tool)
+
+    def test_cifar_line_of_2015(self):
+        data, out = self.work / "batches", self.work / "bases"
+        write_batches(data, 3)
+        out.mkdir()
+        self.run_program(BUILD / "examples/cifar10/convert_cifar_data.bin",
+                         data, out, "leveldb")
+        _, err = self.run_program(TOOLS / "compute_image_mean", "-backend=leveldb",
+                                  out / "cifar10_train_leveldb", out / "mean.binaryproto")
+        self.assertIn("mean_value channel [2]: 0", err)
+        self.assertTrue((out / "mean.binaryproto").exists())
+        self.assertEqual(sorted(p.name for p in out.iterdir()),
+                         ["cifar10_test_leveldb", "cifar10_train_leveldb", "mean.binaryproto"])
+
+    def test_mistakes_get_one_line(self):
+        cifar, mean = TOOLS / "convert_cifar_data", TOOLS / "compute_image_mean"
+        self.refused(cifar, says="usage: convert_cifar_data")
+        self.refused(cifar, "/nowhere", self.work, "lmdb", says="/nowhere/data_batch_1.bin")
+        self.refused(cifar, self.work, self.work, "sqlite", says="sqlite")
+        self.refused(cifar, "--fast", self.work, self.work, "lmdb", says="--fast")
+        cut, out = self.work / "cut", self.work / "cut_out"
+        write_batches(cut, 2)
+        os.truncate(cut / "test_batch.bin", RECORD + 100)
+        out.mkdir()
+        self.refused(cifar, cut, out, "lmdb", says="test_batch.bin")
+        self.assertEqual(list(out.iterdir()), [])
+        self.refused(mean, self.work / "no_base", says="no_base")
+        self.refused(mean, "--backend=lmdb", self.work / "no_base", "a", "b", says="usage")
+        self.refused(TOOLS / "convert_mnist_data", "a", "b", "c", says="get_mnist.sh")
+
+    def script_folder(self, example):
+        """A copy of an example's scripts, so that they write nothing here."""
+        folder = self.work / self._testMethodName / "examples" / example
+        folder.mkdir(parents=True)
+        for script in (ROOT / "examples" / example).glob("*.sh"):
+            shutil.copy(script, folder)
+        return folder
+
+    def test_cifar_scripts_take_a_local_folder(self):
+        folder, data = self.script_folder("cifar10"), self.work / "whole"
+        build = {"BUILD": str(BUILD)}
+        write_batches(data, 10000)
+        self.run_program(folder / "get_cifar10.sh", data)
+        self.run_program(folder / "create_cifar10.sh", env=build)
+        self.run_program(folder / "create_cifar10.sh", env=build)  # once more: replaced
+        for made in ("cifar10_train_lmdb", "cifar10_test_lmdb", "mean.binaryproto"):
+            self.assertTrue((folder / made).exists(), made)
+        self.refused(folder / "create_cifar10.sh", "sqlite", says="sqlite", env=build)
+        self.refused(folder / "create_cifar10.sh", says="not built", env={"BUILD": "/nowhere"})
+
+    def test_cifar_get_refuses_what_is_not_whole(self):
+        folder, data = self.script_folder("cifar10"), self.work / "parts"
+        write_batches(data, 10000, only=["data_batch_1.bin"])
+        self.refused(folder / "get_cifar10.sh", data, says="data_batch_2.bin")
+        write_batches(data, 9999)
+        self.refused(folder / "get_cifar10.sh", data, says="bytes instead of")
+        self.assertEqual(list((folder / "data").iterdir()), [])
+
+    def test_mnist_scripts_take_a_local_folder(self):
+        folder, data = self.script_folder("mnist"), self.work / "idx"
+        data.mkdir()
+        for part, count in (("train", 5), ("t10k", 3)):
+            size = count.to_bytes(4, "big")
+            side = (28).to_bytes(4, "big")
+            (data / f"{part}-images-idx3-ubyte").write_bytes(
+                (2051).to_bytes(4, "big") + size + side + side + bytes(784 * count))
+            (data / f"{part}-labels-idx1-ubyte").write_bytes(
+                (2049).to_bytes(4, "big") + size + bytes(count))
+        self.run_program(folder / "get_mnist.sh", data)
+        self.run_program(folder / "create_mnist.sh", "leveldb", env={"BUILD": str(BUILD)})
+        self.assertTrue((folder / "mnist_test_leveldb" / "CURRENT").exists())
+        self.refused(folder / "get_mnist.sh", self.work / "empty_handed", says="neither")
+
+    def test_mpi_script_checks_its_arguments(self):
+        script = self.script_folder("cifar10") / "mpi_train_quick.sh"
+        self.refused(script, "many", says="'many'")
+        self.refused(script, "3", "/no/hosts", says="/no/hosts")
+
+    def test_scripts_pass_shellcheck(self):
+        if shutil.which("shellcheck") is None:
+            self.skip("shellcheck is not installed")
+        scripts = sorted((ROOT / "examples" / "cifar10").glob("*.sh")) + \
+            sorted((ROOT / "examples" / "mnist").glob("*.sh"))
+        self.assertGreaterEqual(len(scripts), 7)
+        self.run_program("shellcheck", *scripts)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

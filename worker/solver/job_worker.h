@@ -1,0 +1,53 @@
+// One training process of a job, from joining to the last tick.
+#ifndef CSSP_WORKER_SOLVER_JOB_WORKER_H_
+#define CSSP_WORKER_SOLVER_JOB_WORKER_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "common/device/device.h"
+#include "common/metrics/metrics.h"
+#include "common/ps/slab_layout.h"
+#include "common/transport/transport.h"
+#include "proto/control.pb.h"
+#include "worker/net/layer_registry.h"
+#include "worker/net/net.h"
+#include "worker/solver/solver_actions.h"
+#include "worker/sync/job_session.h"
+
+namespace cssp {
+
+// The net's parameters as servers are told of them.
+std::vector<ps::BlobSpec> BlobSpecs(const Net& net);
+
+// The layout that the shard map was made for.  InternalError where it is not
+// the net's slab.
+absl::StatusOr<ps::SlabLayout> LayoutOf(const Net& net,
+                                        const control::ShardMap& map);
+
+// "lo" where every server is on loopback and nothing else is asked for.
+TransportOptions TransportFor(const TransportOptions& asked,
+                              const control::ShardMap& map);
+
+struct JobWorkerOptions {
+  const LayerRegistry* layers = nullptr;  // borrowed
+  Device* device = nullptr;               // borrowed
+  MetricsRegistry* metrics = nullptr;     // borrowed, may be null
+  TransportOptions transport;
+  SolverActions* actions = nullptr;       // borrowed, may be null
+  // Called once with a line on how this worker is connected; may be empty.
+  std::function<void(const std::string&)> on_start;
+};
+
+// Trains until the job ends or this worker has to stop.  The session is
+// borrowed; it is left with the reason on an error.
+absl::Status RunJobWorker(JobSession& session, const JobWorkerOptions& options);
+
+}  // namespace cssp
+
+#endif  // CSSP_WORKER_SOLVER_JOB_WORKER_H_

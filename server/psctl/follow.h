@@ -1,0 +1,44 @@
+// Follows a job's events to its end: what watch and submit show.
+#ifndef CSSP_SERVER_PSCTL_FOLLOW_H_
+#define CSSP_SERVER_PSCTL_FOLLOW_H_
+
+#include <cstdio>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/rpc/coordinator_client.h"
+#include "proto/control.pb.h"
+#include "server/psctl/launcher.h"
+#include "server/psctl/output.h"
+
+namespace cssp {
+
+struct FollowOptions {
+  std::string job_id;
+  // Events before this clock are not shown.
+  int64_t from_clock = 0;
+  bool json = false;         // events as JSON lines instead of text
+  bool quiet = false;        // nothing on stdout (workers write there)
+  bool live = false;         // stdout is a terminal: one line, rewritten
+  std::string events_file;   // every event as a line of JSON
+  // A signal cancels the job (the second one gives up); else it ends the
+  // following and leaves the job alone.
+  bool cancel_on_signal = false;
+  // Ends once the job runs.
+  bool until_running = false;
+  Launcher* launcher = nullptr;  // borrowed; its end is noticed
+  absl::Duration plain_interval = absl::Seconds(5);
+};
+
+// SIGINT and SIGTERM are taken by FollowJob from now on.  Before any thread.
+void BlockSignals();
+
+// The job's last status.  Cancelled status: a signal ended the following.
+// Unavailable: the coordinator is gone (for longer than a restart takes).
+absl::StatusOr<control::JobStatus> FollowJob(CoordinatorClient& client,
+                                             const FollowOptions& options);
+
+}  // namespace cssp
+
+#endif  // CSSP_SERVER_PSCTL_FOLLOW_H_

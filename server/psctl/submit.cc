@@ -1,0 +1,271 @@
+#include "server/psctl/submit.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/time.h"
+#include "common/base/status_macros.h"
+#include "common/model_file/prototxt.h"
+#include "server/psctl/follow.h"
+#include "server/psctl/launcher.h"
+#include "server/psctl/output.h"
+
+namespace cssp {
+namespace {
+
+// Workers read these files, perhaps in another folder.
+absl::StatusOr<std::string> AbsoluteFiles(const std::string& flag,
+                                          const std::string& list) {
+  std::vector<std::string> files;
+  for (absl::string_view file : absl::StrSplit(list, ',', absl::SkipEmpty())) {
+    std::error_code error;
+    const auto path = std::filesystem::absolute(std::string(file), error);
+    if (error || !std::filesystem::is_regular_file(path, error))
+      return absl::NotFoundError(
+          absl::StrCat("--", flag, ": no file '", file, "'"));
+    files.push_back(path.lexically_normal().string());
+  }
+  return absl::StrJoin(files, ",");
+}
+
+absl::StatusOr<control::SspUpdate> ParseUpdate(const std::string& name) {
+  control::SspUpdate update;
+  if (name == "async") return control::PER_PUSH;
+  if (control::SspUpdate_Parse(name, &update)) return update;
+  return absl::InvalidArgumentError(absl::StrCat(
+      "--ssp_update ", name, ": known are PER_CLOCK, PER_PUSH and async"));
+}
+
+absl::Status WriteText(const std::string& path, const std::string& text) {
+  const std::string temporary = absl::StrCat(path, ".", getpid());
+  std::FILE* file = std::fopen(temporary.c_str(), "w");
+  const bool written = file != nullptr && std::fputs(text.c_str(), file) >= 0;
+  if (file == nullptr || std::fclose(file) != 0 || !written ||
+      std::rename(temporary.c_str(), path.c_str()) != 0)
+    return absl::InvalidArgumentError(
+        absl::StrCat("cannot write '", path, "'"));
+  return absl::OkStatus();
+}
+
+// Deletes the token's file when the workers need it no longer.
+class TokenFile {
+ public:
+  explicit TokenFile(std::string path) : path_(std::move(path)) {}
+  ~TokenFile() { unlink(path_.c_str()); }
+  const std::string& path() const { return path_; }
+
+ private:
+  const std::string path_;
+};
+
+absl::Status CheckOptions(const SubmitOptions& options) {
+  if (options.launch != "mpirun" && options.launch != "none")
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--launch ", options.launch, ": known are mpirun and none"));
+  if (options.detach && options.wait)
+    return absl::InvalidArgumentError("--detach and --wait contradict");
+  for (const std::string& file : {options.hostfile, options.worker_config})
+    if (!file.empty() && access(file.c_str(), R_OK) != 0)
+      return absl::NotFoundError(
+          absl::StrCat("'", file, "' cannot be read"));
+  return absl::OkStatus();
+}
+
+void ShowSubmitted(const GlobalOptions& global, const std::string& job,
+                   const std::string& token_file) {
+  if (global.json()) {
+    control::SubmitJobResponse shown;  // without the token
+    shown.set_job_id(job);
+    std::fputs(ToJson(shown, JsonForm::kOneLine).c_str(), stdout);
+  } else {
+    std::printf("job %s\n", job.c_str());
+    if (!token_file.empty()) std::printf("token %s\n", token_file.c_str());
+  }
+  std::fflush(stdout);
+}
+
+// No launcher: people start the workers with the token's file.
+absl::StatusOr<int> RunByHand(const GlobalOptions& global,
+                              const SubmitOptions& options,
+                              CoordinatorClient& client,
+                              const control::SubmitJobResponse& job) {
+  std::string token_file = options.token_file;
+  if (token_file.empty()) token_file = absl::StrCat(job.job_id(), ".token");
+  ASSIGN_OR_RETURN(const std::string written,
+                   WriteTokenFile(std::filesystem::absolute(token_file)
+                                      .parent_path()
+                                      .string(),
+                                  job.token()));
+  if (std::rename(written.c_str(), token_file.c_str()) != 0) {
+    unlink(written.c_str());
+    return absl::InvalidArgumentError(
+        absl::StrCat("cannot write '", token_file, "'"));
+  }
+  ShowSubmitted(global, job.job_id(), token_file);
+  if (!options.wait) return 0;
+  FollowOptions follow;
+  follow.job_id = job.job_id();
+  follow.json = global.json();
+  follow.live = LiveTerminal();
+  follow.events_file = options.events_file;
+  follow.cancel_on_signal = true;
+  ASSIGN_OR_RETURN(const control::JobStatus last, FollowJob(client, follow));
+  return ResultCode(last);
+}
+
+absl::StatusOr<int> RunUnderMpirun(const GlobalOptions& global,
+                                   const SubmitOptions& options,
+                                   CoordinatorClient& client,
+                                   const control::SubmitJobResponse& job) {
+  // Other hosts see the folder that the job is run in, not our /tmp.
+  const std::string folder =
+      options.hostfile.empty()
+          ? std::filesystem::temp_directory_path().string()
+          : std::filesystem::current_path().string();
+  ASSIGN_OR_RETURN(const std::string token_path,
+                   WriteTokenFile(folder, job.token()));
+  const TokenFile token(token_path);
+  LaunchOptions launch;
+  ASSIGN_OR_RETURN(launch.worker_binary,
+                   FindWorkerBinary(options.worker_binary));
+  launch.job_id = job.job_id();
+  launch.coordinator = client.address();
+  launch.token_file = token.path();
+  launch.workers = options.workers;
+  launch.hostfile = options.hostfile;
+  launch.log_file = options.log_file;
+  launch.detached = options.detach;
+  if (launch.detached && launch.log_file.empty())
+    launch.log_file = absl::StrCat(job.job_id(), ".log");
+  if (!options.worker_config.empty())
+    launch.worker_args.push_back(
+        absl::StrCat("--config=", options.worker_config));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Launcher> launcher,
+                   Launcher::Start(launch));
+  ShowSubmitted(global, job.job_id(), "");
+
+  FollowOptions follow;
+  follow.job_id = job.job_id();
+  follow.json = global.json();
+  // Without a log the workers' lines are what is shown.
+  follow.quiet = launch.log_file.empty();
+  follow.live = LiveTerminal();
+  follow.events_file = options.events_file;
+  follow.cancel_on_signal = true;
+  follow.until_running = options.detach;
+  follow.launcher = launcher.get();
+  const absl::StatusOr<control::JobStatus> last = FollowJob(client, follow);
+  if (absl::IsCancelled(last.status())) {
+    std::fprintf(stderr, "psctl: %s\n",
+                 std::string(last.status().message()).c_str());
+    return kExitInterrupted;  // the launcher's destructor takes all down
+  }
+  if (!last.ok()) return last.status();
+  if (options.detach && last->state() == control::JOB_RUNNING) {
+    launcher->Release();
+    return 0;
+  }
+  launcher->Finish(absl::Seconds(30));
+  if (!global.json() && last->state() == control::JOB_SUCCEEDED)
+    std::printf("%s\n", ResultLine(*last).c_str());
+  return ResultCode(*last);
+}
+
+}  // namespace
+
+void AddSubmitFlags(SubmitOptions* o, FlagSet* flags) {
+  flags->Add("solver", &o->solver, "solver prototxt; its nets are sent along");
+  flags->Add("name", &o->name, "of the job; default: the net's");
+  flags->Add("request_id", &o->request_id, "submitting it twice is one job");
+  flags->Add("workers", &o->workers, "number of workers");
+  flags->Add("staleness", &o->staleness, "clocks that a read may be behind");
+  flags->Add("ssp_update", &o->ssp_update, "PER_CLOCK, PER_PUSH or async");
+  flags->Add("fresh_wait", &o->fresh_wait,
+             "share of the median clock to wait for fresh values");
+  flags->Add("seed", &o->seed, "where the solver has no random_seed");
+  flags->Add("chunk_bytes", &o->chunk_bytes, "16384..4194304; 0: by size");
+  flags->Add("threads", &o->threads, "per worker; 0: cores / ranks");
+  flags->Add("global_batch", &o->global_batch,
+             "batch_size is divided by the workers");
+  flags->Add("straggler", &o->straggler,
+             "test aid: RANK:FACTOR or rotating:FACTOR");
+  flags->Add("resume", &o->resume, "checkpoint JOB/CLOCK to go on from");
+  flags->Add("weights", &o->weights, ".caffemodel files, comma-separated");
+  flags->Add("snapshot", &o->snapshot, ".solverstate to go on from");
+  flags->Add("launch", &o->launch, "mpirun, or none: start workers yourself");
+  flags->Add("worker_binary", &o->worker_binary,
+             "caffe-worker; default: beside psctl");
+  flags->Add("worker_config", &o->worker_config, "WorkerConfig for them");
+  flags->Add("hostfile", &o->hostfile, "mpirun's list of hosts");
+  flags->Add("token_file", &o->token_file,
+             "launch none: where the job's token goes");
+  flags->Add("job_file", &o->job_file, "the job's id is written here");
+  flags->Add("log", &o->log_file, "the workers' output goes here");
+  flags->Add("events", &o->events_file, "every event, a line of JSON each");
+  flags->Add("detach", &o->detach, "return once the job runs");
+  flags->Add("wait", &o->wait, "launch none: follow the job to its end");
+}
+
+absl::StatusOr<control::JobSpec> MakeJobSpec(const SubmitOptions& options) {
+  if (options.solver.empty())
+    return absl::InvalidArgumentError("no solver: give --solver FILE");
+  control::JobSpec spec;
+  ASSIGN_OR_RETURN(*spec.mutable_solver(), ReadSolver(options.solver));
+  RETURN_IF_ERROR(InlineNets(options.solver, spec.mutable_solver()));
+  ASSIGN_OR_RETURN(const control::SspUpdate update,
+                   ParseUpdate(options.ssp_update));
+  spec.set_ssp_update(update);
+  spec.set_name(options.name);
+  spec.set_request_id(options.request_id);
+  spec.set_workers(options.workers);
+  spec.set_staleness(options.staleness);
+  spec.set_fresh_wait(options.fresh_wait);
+  spec.set_seed(options.seed);
+  spec.set_chunk_bytes(options.chunk_bytes);
+  spec.set_threads(options.threads);
+  spec.set_global_batch(options.global_batch);
+  spec.set_straggler(options.straggler);
+  spec.set_resume_checkpoint(options.resume);
+  spec.set_solver_path(options.solver);
+  ASSIGN_OR_RETURN(const std::string weights,
+                   AbsoluteFiles("weights", options.weights));
+  spec.set_weights_files(weights);
+  ASSIGN_OR_RETURN(const std::string snapshot,
+                   AbsoluteFiles("snapshot", options.snapshot));
+  spec.set_snapshot_file(snapshot);
+  return spec;
+}
+
+absl::StatusOr<int> Submit(const GlobalOptions& global,
+                           const SubmitOptions& options) {
+  RETURN_IF_ERROR(CheckOptions(options));
+  control::SubmitJobRequest request;
+  ASSIGN_OR_RETURN(*request.mutable_spec(), MakeJobSpec(options));
+  if (options.launch == "mpirun")
+    RETURN_IF_ERROR(FindWorkerBinary(options.worker_binary).status());
+  BlockSignals();
+  ASSIGN_OR_RETURN(const auto client, Connect(global));
+  ASSIGN_OR_RETURN(const control::SubmitJobResponse job,
+                   client->SubmitJob(std::move(request)));
+  if (!options.job_file.empty())
+    RETURN_IF_ERROR(
+        WriteText(options.job_file, absl::StrCat(job.job_id(), "\n")));
+  absl::StatusOr<int> code =
+      options.launch == "mpirun"
+          ? RunUnderMpirun(global, options, *client, job)
+          : RunByHand(global, options, *client, job);
+  // A job that could not be launched would wait for its workers for ever.
+  if (!code.ok()) client->CancelJob(job.job_id()).status().IgnoreError();
+  return code;
+}
+
+}  // namespace cssp

@@ -3,17 +3,37 @@
 #include "common/base/status_macros.h"
 #include "worker/layers/cpu/cpu_layers.h"
 #include "worker/layers/data_layers.h"
+#include "worker/layers/silence_layer.h"
+#include "worker/layers/view_layers.h"
 
 namespace cssp {
+namespace {
+
+// Layers without kernels: the same class on every device.
+absl::Status RegisterNeutralLayers(DeviceType device, LayerRegistry& registry) {
+  RETURN_IF_ERROR(
+      registry.Register("Flatten", device, MakeLayer<FlattenLayer>));
+  RETURN_IF_ERROR(
+      registry.Register("Reshape", device, MakeLayer<ReshapeLayer>));
+  return registry.Register("Silence", device, MakeLayer<SilenceLayer>);
+}
+
+}  // namespace
 
 absl::Status RegisterCpuLayers(LayerRegistry& registry) {
+  RETURN_IF_ERROR(RegisterNeutralLayers(DeviceType::kCpu, registry));
   RETURN_IF_ERROR(cpu::RegisterAccuracy(registry));
+  RETURN_IF_ERROR(cpu::RegisterBatchNorm(registry));
+  RETURN_IF_ERROR(cpu::RegisterConcat(registry));
   RETURN_IF_ERROR(cpu::RegisterConvolution(registry));
   RETURN_IF_ERROR(cpu::RegisterDropout(registry));
+  RETURN_IF_ERROR(cpu::RegisterEltwise(registry));
+  RETURN_IF_ERROR(cpu::RegisterEuclideanLoss(registry));
   RETURN_IF_ERROR(cpu::RegisterInnerProduct(registry));
   RETURN_IF_ERROR(cpu::RegisterLrn(registry));
   RETURN_IF_ERROR(cpu::RegisterNeurons(registry));
   RETURN_IF_ERROR(cpu::RegisterPooling(registry));
+  RETURN_IF_ERROR(cpu::RegisterScale(registry));
   RETURN_IF_ERROR(cpu::RegisterSoftmax(registry));
   RETURN_IF_ERROR(cpu::RegisterSoftmaxLoss(registry));
   RETURN_IF_ERROR(cpu::RegisterSplit(registry));

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "common/tensor/tensor.h"
 #include "worker/net/layer.h"
@@ -71,6 +72,63 @@ struct ChannelView {
     return left < lanes ? left : lanes;
   }
 };
+
+// Calls body(lanes) with `lanes` as a constant that the compiler unrolls by.
+template <class Body>
+void WithLanes(int64_t lanes, Body body) {
+  if (lanes == 1) return body(std::integral_constant<int, 1>());
+  if (lanes == 8) return body(std::integral_constant<int, 8>());
+  body(std::integral_constant<int, 16>());
+}
+
+// sums[c] = sum over items and positions of value(i, c), i a stored index.
+// `sums` and what `value` reads per channel have blocks * lanes entries.
+// Channel blocks are dealt to threads whole: the sum's order is fixed.
+template <class Value>
+void SumChannels(const ChannelView& view, float* sums, Value value) {
+  WithLanes(view.lanes, [&](auto constant) {
+    constexpr int kLanes = decltype(constant)::value;
+#pragma omp parallel for schedule(static)
+    for (int64_t b = 0; b < view.blocks; ++b) {
+      double total[kLanes] = {};
+      for (int64_t n = 0; n < view.items; ++n) {
+        const int64_t start = (n * view.blocks + b) * view.positions * kLanes;
+        for (int64_t p = 0; p < view.positions; ++p) {
+          for (int l = 0; l < kLanes; ++l) {
+            total[l] += value(start + p * kLanes + l, b * kLanes + l);
+          }
+        }
+      }
+      for (int l = 0; l < kLanes; ++l) {
+        sums[b * kLanes + l] = static_cast<float>(total[l]);
+      }
+    }
+  });
+}
+
+// out[i] (+)= value(i, c), c the channel of stored index i.
+template <class Value>
+void MapChannels(const ChannelView& view, GradientMode mode, float* out,
+                 Value value) {
+  if (mode == GradientMode::kNone) return;
+  const bool add = mode == GradientMode::kAdd;
+  WithLanes(view.lanes, [&](auto constant) {
+    constexpr int kLanes = decltype(constant)::value;
+    const int64_t planes = view.items * view.blocks;
+#pragma omp parallel for schedule(static)
+    for (int64_t plane = 0; plane < planes; ++plane) {
+      const int64_t channel = plane % view.blocks * kLanes;
+      const int64_t start = plane * view.positions * kLanes;
+      for (int64_t p = 0; p < view.positions; ++p) {
+        for (int l = 0; l < kLanes; ++l) {
+          const int64_t i = start + p * kLanes + l;
+          const float v = value(i, channel + l);
+          out[i] = add ? out[i] + v : v;
+        }
+      }
+    }
+  });
+}
 
 // Where a primitive that can only write puts a gradient: in place, or into
 // `temporary`, to be added afterwards.

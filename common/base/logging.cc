@@ -9,6 +9,7 @@ namespace cssp {
 
 void InitLogging(const char* program) {
   FLAGS_logtostderr = true;
+  FLAGS_log_year_in_prefix = false;  // as Caffe's logs have it
   google::InitGoogleLogging(program);
 }
 

@@ -32,6 +32,8 @@ float LossSmoother::Add(float loss, int64_t step) {
     losses_.push_back(loss);
     const auto size = static_cast<float>(losses_.size());
     smoothed_ = (smoothed_ * (size - 1) + loss) / size;
+  } else if (window_ == 1) {
+    smoothed_ = loss;
   } else {
     const int64_t index = step % window_;
     smoothed_ += (loss - losses_[index]) / static_cast<float>(window_);

@@ -1,0 +1,106 @@
+#include "worker/caffe/runtime.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <random>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "common/base/logging.h"
+#include "common/base/status_macros.h"
+#include "common/config/environment.h"
+#include "worker/layers/builtin_layers.h"
+
+namespace cssp {
+namespace {
+
+absl::StatusOr<std::unique_ptr<Device>> ExplicitGpu(const std::string& gpu) {
+  if (gpu == "all") return MakeCudaDevice(0);
+  const std::vector<std::string> ids = absl::StrSplit(gpu, ',');
+  int ordinal = 0;
+  if (!absl::SimpleAtoi(ids[0], &ordinal) || ordinal < 0)
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--gpu must be a device number, a list of them or 'all', not '", gpu,
+        "'"));
+  if (ids.size() > 1)
+    return absl::UnimplementedError(
+        "several GPUs in one process are not supported yet: start one process "
+        "per GPU");
+  return MakeCudaDevice(ordinal);
+}
+
+absl::StatusOr<std::unique_ptr<Device>> ChooseDevice(
+    const ComputeOptions& options) {
+  if (!options.gpu.empty()) return ExplicitGpu(options.gpu);
+  if (options.gpu_wanted) {
+    absl::StatusOr<std::unique_ptr<Device>> gpu =
+        MakeCudaDevice(options.gpu_ordinal);
+    if (gpu.ok()) return gpu;
+    if (!options.quiet)
+      LOG(WARNING) << "solver_mode is GPU, but " << gpu.status().message()
+                   << "; going on on the CPU";
+  }
+  return MakeCpuDevice(options.threads);
+}
+
+}  // namespace
+
+void EnsurePassiveThreads(char** argv) {
+  if (EnvironmentVariable("OMP_WAIT_POLICY").has_value()) return;
+  setenv("OMP_WAIT_POLICY", "passive", 1);
+  setenv("GOMP_SPINCOUNT", "0", 0);
+  execv("/proc/self/exe", argv);
+  // No /proc: slower with several workers on a host, not wrong.
+}
+
+LaunchEnvironment ReadLaunchEnvironment() {
+  LaunchEnvironment environment;
+  environment.has_pmix = EnvironmentVariable("PMIX_RANK").has_value() &&
+                         EnvironmentVariable("PMIX_NAMESPACE").has_value();
+  int tasks = 0;
+  // SLURM_NTASKS is also set in a batch script; a step has SLURM_PROCID.
+  if (EnvironmentVariable("SLURM_STEP_ID").has_value() &&
+      absl::SimpleAtoi(EnvironmentVariable("SLURM_NTASKS").value_or(""),
+                       &tasks))
+    environment.slurm_tasks = tasks;
+  return environment;
+}
+
+int ComputeThreads(int asked, int ranks_on_host) {
+  if (asked > 0) return asked;
+  return std::max(1, AvailableCores() / std::max(1, ranks_on_host));
+}
+
+absl::StatusOr<std::unique_ptr<Compute>> MakeCompute(
+    const ComputeOptions& options) {
+  auto compute = std::make_unique<Compute>();
+  ASSIGN_OR_RETURN(compute->device, ChooseDevice(options));
+  RETURN_IF_ERROR(RegisterCpuLayers(compute->layers));
+  RETURN_IF_ERROR(RegisterCudaLayers(compute->layers));
+  return compute;
+}
+
+uint64_t DrawSeed() {
+  std::random_device random;
+  return random() & 0x7fffffffu;
+}
+
+std::string HostName() {
+  char name[HOST_NAME_MAX + 1] = {};
+  gethostname(name, HOST_NAME_MAX);
+  return name;
+}
+
+std::string ProgramFolder() {
+  char path[PATH_MAX];
+  const ssize_t size = readlink("/proc/self/exe", path, sizeof(path));
+  if (size <= 0) return ".";
+  const std::string program(path, static_cast<size_t>(size));
+  return program.substr(0, program.rfind('/'));
+}
+
+}  // namespace cssp

@@ -1,0 +1,54 @@
+// What every worker program sets up before it computes: threads that wait
+// passively, all cores, a device and the layers.
+#ifndef CSSP_WORKER_CAFFE_RUNTIME_H_
+#define CSSP_WORKER_CAFFE_RUNTIME_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/device/device.h"
+#include "common/launch/launch.h"
+#include "worker/net/layer_registry.h"
+
+namespace cssp {
+
+// OpenMP reads its environment before main: where it does not say how threads
+// wait, the program starts itself again with passive waiting (a spinning worker
+// starves the others of its host).  First thing in main; returns when done.
+void EnsurePassiveThreads(char** argv);
+
+// PMIx and Slurm variables.
+LaunchEnvironment ReadLaunchEnvironment();
+
+// cores / ranks on this host, at least 1; `asked` > 0 overrides.
+int ComputeThreads(int asked, int ranks_on_host);
+
+struct ComputeOptions {
+  std::string gpu;          // --gpu: explicit, its absence is an error
+  bool gpu_wanted = false;  // solver_mode: GPU; its absence is a warning
+  int gpu_ordinal = 0;      // solver's device_id
+  int threads = 1;          // on the CPU
+  bool quiet = false;       // no warning
+};
+
+// Device and layers.  NotFound, Unimplemented: a GPU asked for by --gpu.
+struct Compute {
+  std::unique_ptr<Device> device;
+  LayerRegistry layers;
+};
+absl::StatusOr<std::unique_ptr<Compute>> MakeCompute(
+    const ComputeOptions& options);
+
+// 31 random bits.
+uint64_t DrawSeed();
+
+std::string HostName();
+// Folder of the running program, without a slash at the end.
+std::string ProgramFolder();
+
+}  // namespace cssp
+
+#endif  // CSSP_WORKER_CAFFE_RUNTIME_H_

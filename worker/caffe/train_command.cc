@@ -1,0 +1,97 @@
+#include "worker/caffe/train_command.h"
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "common/base/logging.h"
+#include "common/base/status_macros.h"
+#include "common/model_file/prototxt.h"
+#include "worker/caffe/runtime.h"
+#include "worker/solver/solver.h"
+
+namespace cssp {
+namespace {
+
+absl::Status TrainAlone(const CaffeFlags& flags, SignalActions& actions) {
+  ASSIGN_OR_RETURN(caffe::SolverParameter param, ReadSolverForTraining(flags));
+  if (!flags.job_options.empty())
+    LOG(WARNING) << "--" << absl::StrJoin(flags.job_options, ", --")
+                 << " only matter under mpirun with several processes";
+  const int threads = ComputeThreads(flags.threads, 1);
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<Compute> compute,
+      MakeCompute({.gpu = flags.gpu,
+                   .gpu_wanted =
+                       param.solver_mode() == caffe::SolverParameter::GPU,
+                   .gpu_ordinal = param.device_id(),
+                   .threads = threads}));
+  LOG(INFO) << "Use " << compute->device->name() << ".";
+  SolverOptions options;
+  options.source_name = flags.solver;
+  options.actions = &actions;
+  options.seed = param.random_seed() >= 0
+                     ? static_cast<uint64_t>(param.random_seed())
+                     : DrawSeed();
+  LOG(INFO) << "Random seed " << options.seed;
+  const std::string weights = WeightsFiles(flags, param);
+  ASSIGN_OR_RETURN(std::unique_ptr<Solver> solver,
+                   Solver::Create(std::move(param), compute->layers,
+                                  *compute->device, options));
+  LOG(INFO) << "Solver scaffolding done.";
+  if (!flags.snapshot.empty()) {
+    LOG(INFO) << "Resuming from " << flags.snapshot;
+    RETURN_IF_ERROR(solver->Restore(flags.snapshot));
+  } else if (!weights.empty()) {
+    RETURN_IF_ERROR(solver->LoadWeights(weights));
+  }
+  LOG(INFO) << "Starting Optimization";
+  RETURN_IF_ERROR(solver->Solve());
+  LOG(INFO) << "Optimization Done.";
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<caffe::SolverParameter> ReadSolverForTraining(
+    const CaffeFlags& flags) {
+  if (flags.solver.empty())
+    return absl::InvalidArgumentError(
+        "Need a solver definition to train: --solver");
+  if (!flags.snapshot.empty() && !flags.weights.empty())
+    return absl::InvalidArgumentError(
+        "Give a snapshot to resume training or weights to finetune but not "
+        "both");
+  ASSIGN_OR_RETURN(caffe::SolverParameter param, ReadSolver(flags.solver));
+  if (flags.level != 0) param.mutable_train_state()->set_level(flags.level);
+  for (absl::string_view stage :
+       absl::StrSplit(flags.stage, ',', absl::SkipEmpty()))
+    param.mutable_train_state()->add_stage(std::string(stage));
+  RETURN_IF_ERROR(InlineNets(flags.solver, &param));
+  return param;
+}
+
+std::string WeightsFiles(const CaffeFlags& flags,
+                         const caffe::SolverParameter& solver) {
+  if (!flags.snapshot.empty()) return "";
+  if (!flags.weights.empty()) return flags.weights;
+  return absl::StrJoin(solver.weights(), ",");
+}
+
+absl::Status TrainCommand(const CaffeFlags& flags) {
+  ASSIGN_OR_RETURN(const SolverAction sigint,
+                   ParseSolverAction("sigint_effect", flags.sigint_effect));
+  ASSIGN_OR_RETURN(const SolverAction sighup,
+                   ParseSolverAction("sighup_effect", flags.sighup_effect));
+  // Before the launcher's client starts its threads.
+  SignalActions actions(sigint, sighup);
+  ASSIGN_OR_RETURN(std::unique_ptr<Launch> launch,
+                   Launch::Create(ReadLaunchEnvironment()));
+  if (launch->size() > 1) return ClusterTrain(flags, *launch, actions);
+  return TrainAlone(flags, actions);
+}
+
+}  // namespace cssp

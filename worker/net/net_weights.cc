@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
+#include "common/model_file/blob_proto.h"
 #include "worker/net/net_impl.h"
 #include "worker/net/net_passes.h"
 
@@ -18,27 +19,6 @@ struct Load {
   const caffe::BlobProto* from = nullptr;
 };
 
-bool HasLegacyShape(const caffe::BlobProto& blob) {
-  return blob.has_num() || blob.has_channels() || blob.has_height() ||
-         blob.has_width();
-}
-
-// The legacy 4-axis form equals any shape that it equals without leading 1s.
-bool ShapeEquals(const Shape& shape, const caffe::BlobProto& blob) {
-  if (!HasLegacyShape(blob)) {
-    const auto& dims = blob.shape().dim();
-    return shape.dims() == absl::MakeConstSpan(dims.data(), dims.size());
-  }
-  if (shape.num_axes() > 4) return false;
-  const int64_t legacy[4] = {blob.num(), blob.channels(), blob.height(),
-                             blob.width()};
-  const int missing = 4 - shape.num_axes();
-  for (int i = 0; i < 4; ++i) {
-    if (legacy[i] != (i < missing ? 1 : shape.dim(i - missing))) return false;
-  }
-  return true;
-}
-
 std::string ShapeText(const caffe::BlobProto& blob) {
   std::string text;
   if (HasLegacyShape(blob))
@@ -49,15 +29,14 @@ std::string ShapeText(const caffe::BlobProto& blob) {
   return text;
 }
 
-absl::Status CheckBlob(const NetParam& param, const Shape& shape, int index,
+absl::Status CheckBlob(const Shape& shape, int index,
                        const caffe::BlobProto& blob) {
-  if (!ShapeEquals(shape, blob))
+  if (!BlobShapeEquals(blob, shape))
     return absl::InvalidArgumentError(absl::StrCat(
         "cannot copy param ", index, ": shape mismatch; the source's shape is ",
         ShapeText(blob), ", this net needs ", shape.ToString(),
         "; to learn this layer from scratch, rename it"));
-  const int64_t values =
-      blob.double_data_size() > 0 ? blob.double_data_size() : blob.data_size();
+  const int64_t values = BlobDataCount(blob);
   if (values != shape.count())
     return absl::InvalidArgumentError(
         absl::StrCat("cannot copy param ", index, ": its blob holds ", values,
@@ -65,10 +44,14 @@ absl::Status CheckBlob(const NetParam& param, const Shape& shape, int index,
   return absl::OkStatus();
 }
 
-std::vector<float> Values(const caffe::BlobProto& blob) {
-  if (blob.double_data_size() > 0)
-    return {blob.double_data().begin(), blob.double_data().end()};
-  return {blob.data().begin(), blob.data().end()};
+// HDF5 files store a parameter that is shared by name with its owner alone.
+bool LeftToItsOwner(const NetGraph& graph, int l, int index,
+                    const caffe::LayerParameter& source) {
+  const NetParam& param = graph.params[graph.layers[l].param[index]];
+  if (param.layer == l && param.index == index) return false;
+  return index >= source.blobs_size() ||
+         (BlobDataCount(source.blobs(index)) == 0 &&
+          !source.blobs(index).has_shape());
 }
 
 // What one source layer brings, checked.
@@ -76,15 +59,17 @@ absl::Status Collect(const NetGraph& graph, int l,
                      const caffe::LayerParameter& source,
                      std::vector<Load>& loads) {
   const GraphLayer& layer = graph.layers[l];
-  if (source.blobs_size() != static_cast<int>(layer.param.size()))
+  const int params = static_cast<int>(layer.param.size());
+  int brought = 0;
+  for (int i = 0; i < params; ++i)
+    brought += i < source.blobs_size() || LeftToItsOwner(graph, l, i, source);
+  if (source.blobs_size() > params || brought < params)
     return absl::InvalidArgumentError(
         absl::StrCat("incompatible number of blobs: the source has ",
-                     source.blobs_size(), ", this net needs ",
-                     layer.param.size()));
-  for (size_t i = 0; i < layer.param.size(); ++i) {
-    const NetParam& param = graph.params[layer.param[i]];
-    RETURN_IF_ERROR(CheckBlob(param,
-                              layer.layer->param_declarations()[i].shape, i,
+                     source.blobs_size(), ", this net needs ", params));
+  for (int i = 0; i < params; ++i) {
+    if (LeftToItsOwner(graph, l, i, source)) continue;
+    RETURN_IF_ERROR(CheckBlob(layer.layer->param_declarations()[i].shape, i,
                               source.blobs(i)));
     loads.push_back({layer.param[i], &source.blobs(i)});
   }
@@ -94,7 +79,8 @@ absl::Status Collect(const NetGraph& graph, int l,
 absl::Status CopyIn(Net::Impl& net, Stream& stream,
                     const std::vector<Load>& loads) {
   for (const Load& load : loads) {
-    const std::vector<float> values = Values(*load.from);
+    std::vector<float> values(BlobDataCount(*load.from));
+    RETURN_IF_ERROR(ReadBlobData(*load.from, absl::MakeSpan(values)));
     RETURN_IF_ERROR(net.device.CopyFromHost(
         stream, net.params->weight(load.param), values.data(),
         values.size() * sizeof(float)));

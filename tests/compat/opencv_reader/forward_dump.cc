@@ -6,7 +6,7 @@
 
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
-#include "common/model_file/model_file.h"
+#include "common/model_file/caffemodel.h"
 #include "worker/layers/builtin_layers.h"
 #include "worker/net/net.h"
 #include "worker/net/net_passes.h"

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
@@ -42,8 +43,8 @@ absl::Status ParseFlags(int argc, char** argv, Options* options) {
       const std::vector<std::string> rest,
       flags.Parse(std::vector<std::string>(argv + 1, argv + argc)));
   if (!rest.empty())
-    return absl::InvalidArgumentError("unexpected argument '" + rest[0] +
-                                      "'; ps-server --help");
+    return absl::InvalidArgumentError(absl::StrCat(
+        "unexpected argument '", rest[0], "'; ps-server --help"));
   if (options->help) std::fputs(flags.Help().c_str(), stdout);
   if (options->version) std::puts("ps-server (Caffe-SSP) 0.1.0");
   return absl::OkStatus();
@@ -63,7 +64,7 @@ absl::Status Serve(Daemon& daemon, const ServerConfig& config,
     const absl::Status registered = daemon.AwaitRegistered(absl::Seconds(1));
     if (registered.ok()) break;
     if (!absl::IsUnavailable(registered)) return registered;
-    NotifySystemd("STATUS=waiting for " + config.coordinator());
+    NotifySystemd(absl::StrCat("STATUS=waiting for ", config.coordinator()));
     if (WaitSignal(signals, absl::ZeroDuration()) != 0)
       return absl::OkStatus();
   }
@@ -72,7 +73,7 @@ absl::Status Serve(Daemon& daemon, const ServerConfig& config,
   if (!config.ready_file().empty())
     RETURN_IF_ERROR(
         WriteFileAtomically(config.ready_file(), daemon.Addresses()));
-  NotifySystemd("READY=1\nSTATUS=" + daemon.StatusLine());
+  NotifySystemd(absl::StrCat("READY=1\nSTATUS=", daemon.StatusLine()));
 
   const absl::Duration watchdog = WatchdogInterval();
   const absl::Duration turn = watchdog > absl::ZeroDuration()
@@ -82,7 +83,7 @@ absl::Status Serve(Daemon& daemon, const ServerConfig& config,
   int signal_number = 0;
   while ((signal_number = WaitSignal(signals, turn)) == 0) {
     if (watchdog > absl::ZeroDuration()) feeder.Feed(daemon.heartbeat());
-    NotifySystemd("STATUS=" + daemon.StatusLine());
+    NotifySystemd(absl::StrCat("STATUS=", daemon.StatusLine()));
   }
   LOG(INFO) << "signal " << signal_number << ": draining";
   return absl::OkStatus();

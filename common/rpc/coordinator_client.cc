@@ -82,9 +82,11 @@ class GrpcJobWatch final : public JobWatch {
   void Read(Coordinator::StubInterface& stub) ABSL_LOCKS_EXCLUDED(mu_) {
     auto stream = stub.WatchJob(&context_, request_);
     control::JobEvent event;
-    while (stream->Read(&event))
-      if (!events_.Push(event)) break;
-    context_.TryCancel();  // no effect where the server has ended the stream
+    while (stream->Read(&event)) {
+      if (events_.Push(event)) continue;
+      context_.TryCancel();  // nobody reads on
+      break;
+    }
     absl::Status status = FromGrpc(stream->Finish());
     if (absl::IsUnavailable(status))
       status = absl::UnavailableError(

@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "absl/base/call_once.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/base/logging.h"
@@ -66,6 +67,14 @@ absl::Status Unreachable(const std::string& peer, const absl::Status& status,
     return absl::DeadlineExceededError(
         absl::StrCat(peer, " did not answer within ",
                      absl::FormatDuration(deadline)));
+  // gRPC's own words, not our handlers': something else listens there, or a
+  // ps-server that is not the coordinator.
+  if (absl::IsUnimplemented(status) &&
+      (status.message().empty() ||
+       absl::StartsWith(status.message(), "Received http2")))
+    return absl::UnimplementedError(
+        absl::StrCat(peer, " does not offer this service; is the address right? ",
+                     status.message()));
   return status;
 }
 

@@ -130,6 +130,13 @@ void Coordinator::ServerEnded(const ServerHandle& handle) {
   if (server.registration != handle.registration || stopping_ ||
       server.info.state() == "dead")
     return;
+  if (server.info.state() == "draining") {
+    // Its jobs have been seen to.
+    server.info.set_state("dead");
+    server.directives->Close();
+    LOG(INFO) << ServerName(server.info) << " has left";
+    return;
+  }
   ServerGoneLocked(server, "its connection ended");
 }
 

@@ -1,0 +1,84 @@
+#include "server/coordinator/job_spec.h"
+
+#include "fake_cluster.h"
+
+namespace cssp {
+namespace {
+
+using testing::HasSubstr;
+
+std::string Refusal(const control::JobSpec& spec) {
+  return std::string(ValidateJobSpec(spec).message());
+}
+
+TEST(ValidateJobSpec, TakesAGoodOne) {
+  EXPECT_TRUE(ValidateJobSpec(Spec(2)).ok());
+  EXPECT_TRUE(ValidateJobSpec(Spec(2, "straggler: 'rotating:4'")).ok());
+  EXPECT_TRUE(ValidateJobSpec(Spec(2, "straggler: '1:2.5'")).ok());
+}
+
+TEST(ValidateJobSpec, NamesWhatIsWrong) {
+  EXPECT_THAT(Refusal(Spec(0)), HasSubstr("workers"));
+  EXPECT_THAT(Refusal(Spec(1, "staleness: -1")), HasSubstr("staleness"));
+  EXPECT_THAT(Refusal(Spec(1, "fresh_wait: -0.5")), HasSubstr("fresh_wait"));
+  EXPECT_THAT(Refusal(Spec(1, "fresh_wait: nan")), HasSubstr("fresh_wait"));
+  EXPECT_THAT(Refusal(Spec(1, "chunk_bytes: 100")), HasSubstr("chunk_bytes"));
+  for (const char* straggler :
+       {"1:2", "x:2", "0:0.5", "0:inf", "rotating", "0:2:3", "-1:2"})
+    EXPECT_THAT(Refusal(Spec(1, absl::StrCat("straggler: '", straggler, "'"))),
+                HasSubstr("straggler"));
+  EXPECT_THAT(Refusal(Spec(1, "weights_files: 'a' snapshot_file: 'b'")),
+              HasSubstr("one of them"));
+}
+
+TEST(ValidateJobSpec, TriesTheSolver) {
+  control::JobSpec spec = Spec(1);
+  spec.mutable_solver()->set_type("SDG");
+  EXPECT_TRUE(absl::IsInvalidArgument(ValidateJobSpec(spec)));
+  EXPECT_THAT(Refusal(spec), HasSubstr("SDG"));
+  EXPECT_THAT(Refusal(spec), HasSubstr("Nesterov"));
+  spec = Spec(1);
+  spec.mutable_solver()->set_lr_policy("stepp");
+  EXPECT_THAT(Refusal(spec), HasSubstr("stepp"));
+  spec = Spec(1);
+  spec.mutable_solver()->set_max_iter(0);
+  EXPECT_THAT(Refusal(spec), HasSubstr("max_iter"));
+  spec = Spec(1);
+  spec.mutable_solver()->clear_net_param();
+  EXPECT_THAT(Refusal(spec), HasSubstr("no train net"));
+  spec.mutable_solver()->set_net("x.prototxt");
+  EXPECT_THAT(Refusal(spec), HasSubstr("not inlined"));
+}
+
+TEST(ValidateJobSpec, SaysWhatIsNotThereYet) {
+  EXPECT_TRUE(absl::IsUnimplemented(
+      ValidateJobSpec(Spec(1, "ssp_update: PER_PUSH"))));
+  EXPECT_TRUE(
+      absl::IsUnimplemented(ValidateJobSpec(Spec(1, "lazy_pull: true"))));
+}
+
+TEST(MakeJobId, IsAlwaysAnId) {
+  EXPECT_EQ(MakeJobId("CIFAR10_quick", 7), "cifar10-quick-7");
+  EXPECT_EQ(MakeJobId("../../etc/passwd", 1), "etc-passwd-1");
+  EXPECT_EQ(MakeJobId("", 2), "job-2");
+  EXPECT_EQ(MakeJobId("\xff\n", 2), "job-2");
+  EXPECT_LE(MakeJobId(std::string(500, 'x'), 4294967295u).size(), 63u);
+}
+
+TEST(Tokens, AreLongAndDiffer) {
+  EXPECT_EQ(MakeToken().size(), 64u);
+  EXPECT_NE(MakeToken(), MakeToken());
+  EXPECT_TRUE(TokensEqual("abc", "abc"));
+  EXPECT_FALSE(TokensEqual("abc", "abd"));
+  EXPECT_FALSE(TokensEqual("abc", "abcd"));
+  EXPECT_GT(DrawSeed(), 0);
+}
+
+TEST(DefaultChunkBytes, GivesEveryServerSeveral) {
+  EXPECT_EQ(DefaultChunkBytes(1000, 2), 64 << 10);
+  EXPECT_EQ(DefaultChunkBytes(int64_t{1} << 30, 2), 1 << 20);
+  EXPECT_EQ(DefaultChunkBytes(4 << 20, 2) % 16384, 0);
+}
+
+}  // namespace
+}  // namespace cssp

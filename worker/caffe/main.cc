@@ -41,5 +41,8 @@ int main(int argc, char** argv) {
   if (!widened.empty()) std::fprintf(stderr, "caffe: %s\n", widened.c_str());
   cssp::EnsurePassiveThreads(argv);
   cssp::InitLogging(argv[0]);
-  return cssp::ExitCodeFor("caffe", cssp::Run(argc, argv));
+  const absl::Status status = cssp::Run(argc, argv);
+  // Another rank has printed what is wrong.
+  if (!status.ok() && status.message().empty()) return 2;
+  return cssp::ExitCodeFor("caffe", status);
 }

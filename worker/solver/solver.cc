@@ -45,6 +45,7 @@ absl::Status Solver::CreateNets(const LayerRegistry& registry,
       .seed = options_.seed,
       .keep_blobs = options_.keep_blobs,
       .with_tests = !options_.remote,
+      .log_creation = !options_.remote,
       .divide_batches = options_.global_batch ? options_.workers : 1};
   ASSIGN_OR_RETURN(nets_, cssp::CreateNets(param_, registry, device, options));
   batch_size_ = BatchSize(net());

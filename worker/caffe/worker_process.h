@@ -1,0 +1,32 @@
+// A process of a job, worker or evaluator, from its options to its end: what
+// caffe-worker and the ranks of `caffe train` have in common.
+#ifndef CSSP_WORKER_CAFFE_WORKER_PROCESS_H_
+#define CSSP_WORKER_CAFFE_WORKER_PROCESS_H_
+
+#include <functional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "proto/config.pb.h"
+#include "worker/solver/solver_actions.h"
+#include "worker/sync/job_session.h"
+
+namespace cssp {
+
+struct WorkerProcessOptions {
+  // coordinator, job, rank, evaluator, threads, gpu, transport, metrics_port,
+  // bind_host.
+  WorkerConfig config;
+  std::string token;
+  int ranks_on_host = 1;             // for the default number of threads
+  SolverActions* actions = nullptr;  // borrowed, may be null
+  // Called once this process has joined; may be empty.
+  std::function<absl::Status(JobSession&)> on_join;
+};
+
+// Joins, works, leaves.  Cancelled: the job was aborted elsewhere.
+absl::Status RunWorkerProcess(const WorkerProcessOptions& options);
+
+}  // namespace cssp
+
+#endif  // CSSP_WORKER_CAFFE_WORKER_PROCESS_H_

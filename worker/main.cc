@@ -1,0 +1,144 @@
+// caffe-worker: one training process of a job, or its evaluator.  Wiring only.
+#include <cstdio>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "common/base/logging.h"
+#include "common/base/status_macros.h"
+#include "common/config/config_loader.h"
+#include "common/config/environment.h"
+#include "common/config/flag_set.h"
+#include "common/launch/launch.h"
+#include "worker/caffe/child_process.h"
+#include "worker/caffe/runtime.h"
+#include "worker/caffe/worker_process.h"
+
+namespace cssp {
+namespace {
+
+constexpr absl::Duration kEvaluatorWait = absl::Minutes(15);
+
+struct Options {
+  ConfigSources sources;
+  std::string coordinator, job, token_file, gpu;
+  int32_t rank = -1, threads = 0;
+  bool evaluator = false, print_config = false, help = false, version = false;
+};
+
+absl::StatusOr<WorkerConfig> Configure(int argc, char** argv, Options* o) {
+  FlagSet flags(
+      "caffe-worker: trains one rank of a job.\n"
+      "usage: caffe-worker --job=ID --coordinator=HOST:PORT --token_file=FILE");
+  flags.Add("config", &o->sources.file, "WorkerConfig as text");
+  flags.Add("set", &o->sources.overrides, "one field; may be repeated");
+  flags.Add("coordinator", &o->coordinator, "address of the coordinator");
+  flags.Add("job", &o->job, "the job's id");
+  flags.Add("token_file", &o->token_file, "file that holds the job's token");
+  flags.Add("rank", &o->rank, "rank in the job; -1: from the launcher");
+  flags.Add("threads", &o->threads, "compute threads; 0: cores / ranks");
+  flags.Add("gpu", &o->gpu, "GPU to run on");
+  flags.Add("evaluator", &o->evaluator, "test and export, do not train");
+  flags.Add("print_config", &o->print_config, "print the configuration");
+  flags.Add("help", &o->help, "print this");
+  flags.Add("version", &o->version, "print the version");
+  ASSIGN_OR_RETURN(
+      const std::vector<std::string> rest,
+      flags.Parse(std::vector<std::string>(argv + 1, argv + argc)));
+  if (!rest.empty())
+    return absl::InvalidArgumentError(absl::StrCat(
+        "unexpected argument '", rest[0], "'; caffe-worker --help"));
+  for (const char* name : {"coordinator", "job", "token_file", "rank",
+                           "threads", "gpu", "evaluator"}) {
+    if (!flags.given(name)) continue;
+    const std::string value =
+        absl::string_view(name) == "rank"          ? absl::StrCat(o->rank)
+        : absl::string_view(name) == "threads"     ? absl::StrCat(o->threads)
+        : absl::string_view(name) == "evaluator"   ? (o->evaluator ? "true" : "false")
+        : absl::string_view(name) == "coordinator" ? o->coordinator
+        : absl::string_view(name) == "job"         ? o->job
+        : absl::string_view(name) == "gpu"         ? o->gpu
+                                                   : o->token_file;
+    o->sources.overrides.push_back(absl::StrCat(name, "=", value));
+  }
+  if (o->help) std::fputs(flags.Help().c_str(), stdout);
+  if (o->version) std::puts("caffe-worker (Caffe-SSP) 0.1.0");
+  WorkerConfig config;
+  o->sources.environment = EnvironmentList();
+  ASSIGN_OR_RETURN(const ConfigOrigins origins,
+                   LoadConfig(o->sources, &config));
+  if (o->print_config)
+    std::fputs(PrintConfig(config, origins).c_str(), stdout);
+  if (o->help || o->version || o->print_config) return config;
+  RETURN_IF_ERROR(Validate(config));
+  return config;
+}
+
+absl::StatusOr<std::string> ReadToken(const std::string& path) {
+  std::ifstream in(path);
+  std::string token;
+  if (!std::getline(in, token) || token.empty())
+    return absl::NotFoundError(absl::StrCat(
+        "cannot read the job's token from '", path, "': set --token_file"));
+  return std::string(absl::StripAsciiWhitespace(token));
+}
+
+// The evaluator of the job: this program again.
+absl::StatusOr<std::unique_ptr<ChildProcess>> SpawnEvaluator(
+    const WorkerConfig& config, const Options& options) {
+  std::vector<std::string> args = {
+      "--evaluator", absl::StrCat("--coordinator=", config.coordinator()),
+      absl::StrCat("--job=", config.job()),
+      absl::StrCat("--token_file=", config.token_file())};
+  if (!options.sources.file.empty())
+    args.push_back(absl::StrCat("--config=", options.sources.file));
+  if (config.threads() > 0)
+    args.push_back(absl::StrCat("--threads=", config.threads()));
+  return ChildProcess::Start("/proc/self/exe", args, {});
+}
+
+absl::Status Run(int argc, char** argv) {
+  Options options;
+  ASSIGN_OR_RETURN(WorkerConfig config, Configure(argc, argv, &options));
+  if (options.help || options.version || options.print_config)
+    return absl::OkStatus();
+  WorkerProcessOptions process;
+  ASSIGN_OR_RETURN(process.token, ReadToken(config.token_file()));
+  // Before the launcher's client starts its threads: mpirun passes Ctrl-C on,
+  // and the launcher or psctl decides what it means.
+  SignalActions signals(SolverAction::kStop, SolverAction::kSnapshot);
+  // The evaluator has inherited its parent's place in the launch: not its own.
+  std::unique_ptr<Launch> launch;
+  if (!config.evaluator()) {
+    ASSIGN_OR_RETURN(launch, Launch::Create(ReadLaunchEnvironment()));
+    process.ranks_on_host = launch->local_size();
+    if (config.rank() < 0 && launch->size() > 1) config.set_rank(launch->rank());
+  }
+  std::unique_ptr<ChildProcess> evaluator;
+  process.actions = config.evaluator() ? &signals : nullptr;
+  process.on_join = [&](JobSession& session) -> absl::Status {
+    if (config.evaluator() || !config.spawn_evaluator() ||
+        session.joined().rank() != 0)
+      return absl::OkStatus();
+    ASSIGN_OR_RETURN(evaluator, SpawnEvaluator(config, options));
+    return absl::OkStatus();
+  };
+  process.config = config;
+  const absl::Status worked = RunWorkerProcess(process);
+  if (evaluator != nullptr) evaluator->Wait(kEvaluatorWait);
+  return worked;
+}
+
+}  // namespace
+}  // namespace cssp
+
+int main(int argc, char** argv) {
+  const std::string widened = cssp::WidenAffinity();
+  cssp::EnsurePassiveThreads(argv);
+  cssp::InitLogging(argv[0]);
+  if (!widened.empty()) LOG(INFO) << widened;
+  return cssp::ExitCodeFor("caffe-worker", cssp::Run(argc, argv));
+}

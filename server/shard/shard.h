@@ -121,6 +121,7 @@ class Shard {
   bool exchanges_norms() const { return norms_ != nullptr; }
   int64_t bytes() const { return table_.bytes(); }
   int64_t min_clock() const { return clocks_.min(); }
+  int64_t done(int rank) const { return clocks_.done(rank); }
   // Over chunks; -1 while one is not initialised.
   int64_t min_version() const;
   int64_t max_version() const;

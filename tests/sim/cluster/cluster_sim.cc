@@ -454,6 +454,18 @@ void ClusterSim::CheckBlocked(int rank) {
                     " without need"));
 }
 
+// A clock counts as done only if this chunk's part of it is in.
+void ClusterSim::CheckDone(const Shard& shard, const ChunkState& chunk,
+                           int rank) {
+  const int64_t done = shard.done(rank);
+  if (done == kClockInfinity || done <= chunk.version || chunk.summed) return;
+  for (int64_t clock = chunk.version; clock < done; ++clock) {
+    if (chunk.Holds(rank, clock)) continue;
+    return Fail(absl::StrCat("worker ", rank, " counts as done with clock ",
+                             clock, " without its part of chunk ", chunk.id));
+  }
+}
+
 // After every event: nobody is parked whose bound is met, and no clock stays
 // open whose parts are all in.
 void ClusterSim::CheckShard(Server& server) {
@@ -467,6 +479,7 @@ void ClusterSim::CheckShard(Server& server) {
                           " without need"));
       }
       complete = complete && chunk.Holds(rank, chunk.version);
+      CheckDone(server.shard(), chunk, rank);
     }
     if (complete) {
       Fail(absl::StrCat("chunk ", chunk.id, " holds every part of clock ",

@@ -86,6 +86,7 @@ class ClusterSim {
   void CheckRead(int rank, int chunk);
   void CheckBlocked(int rank);
   void CheckShard(Server& server);
+  void CheckDone(const Shard& shard, const ChunkState& chunk, int rank);
   float Gradient(int rank, int64_t clock, int chunk) const;
   float Expected(int chunk, int64_t version);
 

@@ -1,5 +1,6 @@
-// Serves a MetricsRegistry and the process_* metrics at http://host:port/metrics.
-// Plain HTTP: the port belongs on loopback or a private interface.
+// Serves a MetricsRegistry and the process_* metrics at
+// http://host:port/metrics. Plain HTTP: the port belongs on loopback or a
+// private interface.
 #ifndef CSSP_COMMON_METRICS_EXPOSER_H_
 #define CSSP_COMMON_METRICS_EXPOSER_H_
 

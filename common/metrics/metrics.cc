@@ -56,9 +56,9 @@ std::vector<uint64_t> Histogram::counts() const {
 }
 
 absl::Span<const double> DurationBuckets() {
-  static constexpr double kBounds[] = {
-      1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3,
-      0.01, 0.02, 0.05, 0.1,  0.2,  0.5,  1,    2,    5};
+  static constexpr double kBounds[] = {1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4,
+                                       1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05,
+                                       0.1,  0.2,  0.5,  1,    2,    5};
   return kBounds;
 }
 
@@ -91,8 +91,8 @@ MetricsRegistry::Series& MetricsRegistry::FindOrAddLocked(
   const Labels key = Normalised(labels);
   auto& family = families_[std::string(name)];
   if (family == nullptr) {
-    family = std::make_unique<FamilyState>(
-        FamilyState{kind, std::string(help), {}});
+    family =
+        std::make_unique<FamilyState>(FamilyState{kind, std::string(help), {}});
   }
   CHECK(family->kind == kind) << name << " exists as another kind";
   const auto known = family->series.find(key);
@@ -114,8 +114,7 @@ Counter* MetricsRegistry::AddCounter(absl::string_view name,
   absl::MutexLock lock(&mu_);
   Series& series = FindOrAddLocked(Kind::kCounter, name, help, labels);
   if (series.counter == nullptr) {
-    series.counter =
-        counters_.emplace_back(std::make_unique<Counter>()).get();
+    series.counter = counters_.emplace_back(std::make_unique<Counter>()).get();
   }
   return const_cast<Counter*>(series.counter);
 }

@@ -78,9 +78,9 @@ absl::StatusOr<ProcessStats> ParseProcStat(absl::string_view stat,
 absl::StatusOr<ProcessStats> ReadProcessStats() {
   ASSIGN_OR_RETURN(const std::string stat, ReadFile("/proc/self/stat"));
   ASSIGN_OR_RETURN(const double boot, BootSeconds());
-  ASSIGN_OR_RETURN(ProcessStats stats,
-                   ParseProcStat(stat, boot, sysconf(_SC_CLK_TCK),
-                                 sysconf(_SC_PAGESIZE)));
+  ASSIGN_OR_RETURN(
+      ProcessStats stats,
+      ParseProcStat(stat, boot, sysconf(_SC_CLK_TCK), sysconf(_SC_PAGESIZE)));
   stats.open_fds = CountOpenFds();
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) == 0) stats.max_fds = limit.rlim_cur;

@@ -11,8 +11,8 @@
 namespace cssp {
 
 struct ProcessStats {
-  double cpu_seconds = 0;           // user + system
-  double start_time_seconds = 0;    // since the Unix epoch
+  double cpu_seconds = 0;         // user + system
+  double start_time_seconds = 0;  // since the Unix epoch
   double virtual_memory_bytes = 0;
   double resident_memory_bytes = 0;
   double open_fds = 0;

@@ -13,7 +13,8 @@ namespace cssp {
 absl::StatusOr<std::unique_ptr<FaultyTransport>> FaultyTransport::Create(
     const MakeInner& make_inner, uint64_t seed, const FaultPlan& plan,
     TimeSource& time, TransportHandler& handler) {
-  auto faulty = absl::WrapUnique(new FaultyTransport(seed, plan, time, handler));
+  auto faulty =
+      absl::WrapUnique(new FaultyTransport(seed, plan, time, handler));
   ASSIGN_OR_RETURN(faulty->inner_, make_inner(*faulty));
   return faulty;
 }
@@ -49,7 +50,7 @@ absl::Status FaultyTransport::Send(EndpointId peer,
                                    absl::Span<const uint8_t> payload,
                                    uint64_t token) {
   if (!open_.contains(peer)) return EndpointGone(peer);
-  Message message{peer, token, true, {header.begin(), header.end()},
+  Message message{peer,    token, true, {header.begin(), header.end()},
                   payload, {}};
   if (Draw(plan_.disconnect)) {
     Break(peer);
@@ -203,8 +204,7 @@ void FaultyTransport::FailHeld(EndpointId peer, const absl::Status& why) {
 bool FaultyTransport::Draw(double probability) {
   // Drawn also when it cannot happen: a seed's schedule stays comparable when
   // one probability of the plan is set to 0.
-  const double drawn =
-      std::uniform_real_distribution<double>(0, 1)(random_);
+  const double drawn = std::uniform_real_distribution<double>(0, 1)(random_);
   return drawn < probability;
 }
 

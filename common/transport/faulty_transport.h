@@ -110,8 +110,8 @@ class FaultyTransport final : public Transport, private TransportHandler {
   std::map<uint64_t, Message> sent_;  // by the inner transport's token
   std::multimap<absl::Time, Message> held_;
   std::map<EndpointId, absl::Time> held_until_;  // `delay`: order is kept
-  std::vector<Report> reports_;       // OnSent due in the next Poll
-  std::map<EndpointId, absl::Status> broken_;  // OnDisconnect due, too
+  std::vector<Report> reports_;                  // OnSent due in the next Poll
+  std::map<EndpointId, absl::Status> broken_;    // OnDisconnect due, too
 };
 
 }  // namespace cssp

@@ -153,7 +153,8 @@ absl::Status InprocFabric::Send(NodeId node, EndpointId endpoint,
   }
   peer.inbox.push_back(
       {Event::Kind::kArrival, to.endpoint, 0, absl::OkStatus(),
-       Message{{header.begin(), header.end()}, payload, node, endpoint, token}});
+       Message{
+           {header.begin(), header.end()}, payload, node, endpoint, token}});
   return absl::OkStatus();
 }
 
@@ -200,8 +201,8 @@ void InprocFabric::DropArrivalsLocked(Node& node, EndpointId endpoint,
   // Taken out first: reporting may add to this very inbox.
   std::vector<Message> dropped;
   std::erase_if(node.inbox, [&](Event& event) {
-    const bool drop = event.kind == Event::Kind::kArrival &&
-                      event.endpoint == endpoint;
+    const bool drop =
+        event.kind == Event::Kind::kArrival && event.endpoint == endpoint;
     if (drop) dropped.push_back(std::move(event.message));
     return drop;
   });
@@ -212,8 +213,8 @@ void InprocFabric::ReportSentLocked(const Message& message,
                                     const absl::Status& status) {
   const auto sender = nodes_.find(message.sender);
   if (sender == nodes_.end()) return;
-  sender->second.inbox.push_back({Event::Kind::kSent, message.sender_endpoint,
-                                  message.token, status});
+  sender->second.inbox.push_back(
+      {Event::Kind::kSent, message.sender_endpoint, message.token, status});
 }
 
 size_t InprocFabric::Pending(NodeId node) {

@@ -48,9 +48,9 @@ class InprocFabric {
   struct Event {
     enum class Kind { kAccept, kArrival, kSent, kDisconnect } kind;
     EndpointId endpoint;
-    uint64_t token = 0;     // kSent
-    absl::Status status;    // kSent, kDisconnect
-    Message message = {};   // kArrival
+    uint64_t token = 0;    // kSent
+    absl::Status status;   // kSent, kDisconnect
+    Message message = {};  // kArrival
   };
   struct Link {
     NodeId node;

@@ -30,7 +30,8 @@ class MeteredTransport final : public Transport, private TransportHandler {
   absl::Status Send(EndpointId peer, absl::Span<const uint8_t> header,
                     absl::Span<const uint8_t> payload,
                     uint64_t token) override {
-    // OnSent does not say how long the message was: the inner token leads to it.
+    // OnSent does not say how long the message was: the inner token leads to
+    // it.
     const uint64_t ours = ++last_token_;
     sends_.emplace(ours, Unsent{token, payload.size()});
     absl::Status status = inner_->Send(peer, header, payload, ours);
@@ -111,7 +112,8 @@ TransportMetrics::TransportMetrics(MetricsRegistry& registry) {
     return registry.AddCounter(name, help, {{"direction", direction}});
   };
   const char* messages = "cssp_transport_messages_total";
-  const char* messages_help = "Data-plane messages, accepted to send or received.";
+  const char* messages_help =
+      "Data-plane messages, accepted to send or received.";
   sent_messages = counter(messages, messages_help, "sent");
   received_messages = counter(messages, messages_help, "received");
   const char* bytes = "cssp_transport_bytes_total";

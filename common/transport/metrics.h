@@ -11,7 +11,7 @@ struct TransportMetrics {
   explicit TransportMetrics(MetricsRegistry& registry);
 
   Counter* sent_messages;
-  Counter* sent_bytes;      // headers and payloads
+  Counter* sent_bytes;       // headers and payloads
   Counter* failed_messages;  // OnSent said no
   Counter* received_messages;
   Counter* received_bytes;

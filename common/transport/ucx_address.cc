@@ -22,11 +22,11 @@ absl::StatusOr<SocketAddress> ResolveAddress(const std::string& host,
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;
-  const int error = getaddrinfo(host.c_str(), absl::StrCat(port).c_str(),
-                                &hints, &found);
+  const int error =
+      getaddrinfo(host.c_str(), absl::StrCat(port).c_str(), &hints, &found);
   if (error != 0 || found == nullptr) {
-    return absl::UnavailableError(absl::StrCat(
-        "cannot resolve host '", host, "': ", gai_strerror(error)));
+    return absl::UnavailableError(absl::StrCat("cannot resolve host '", host,
+                                               "': ", gai_strerror(error)));
   }
   SocketAddress address;
   std::memcpy(&address.storage, found->ai_addr, found->ai_addrlen);

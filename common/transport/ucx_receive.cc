@@ -61,9 +61,8 @@ UcxTransport::Incoming& UcxTransport::NewIncoming(Endpoint& endpoint) {
   return incoming;
 }
 
-void UcxTransport::Receive(Endpoint& endpoint,
-                           absl::Span<const uint8_t> header, void* descriptor,
-                           uint8_t* memory, size_t bytes) {
+void UcxTransport::Receive(Endpoint& endpoint, absl::Span<const uint8_t> header,
+                           void* descriptor, uint8_t* memory, size_t bytes) {
   Incoming& incoming = NewIncoming(endpoint);
   incoming.memory = memory;
   incoming.bytes = bytes;
@@ -73,8 +72,8 @@ void UcxTransport::Receive(Endpoint& endpoint,
   param.cb.recv_am = OnReceiveDone;
   param.user_data = &incoming;
   ++endpoint.receiving;
-  const ucs_status_ptr_t request = ucp_am_recv_data_nbx(
-      worker_->get(), descriptor, memory, bytes, &param);
+  const ucs_status_ptr_t request =
+      ucp_am_recv_data_nbx(worker_->get(), descriptor, memory, bytes, &param);
   if (!UCS_PTR_IS_PTR(request)) {
     FinishReceive(incoming, UCS_PTR_STATUS(request));
   }
@@ -111,9 +110,9 @@ void UcxTransport::FinishReceive(Incoming& incoming, ucs_status_t status) {
 
 void UcxTransport::OnError(void* arg, ucp_ep_h, ucs_status_t status) {
   Endpoint& endpoint = *static_cast<Endpoint*>(arg);
-  const std::string what = absl::StrCat(
-      endpoint.server_side ? "a peer" : endpoint.address,
-      " closed the connection, died or cannot be reached");
+  const std::string what =
+      absl::StrCat(endpoint.server_side ? "a peer" : endpoint.address,
+                   " closed the connection, died or cannot be reached");
   endpoint.transport->Fail(endpoint, FromUcs(status, what));
 }
 
@@ -184,8 +183,8 @@ void UcxTransport::Reap() {
       continue;
     }
     ReportDone();  // its sends, before the news of its end
-    const bool tell = endpoint.announced &&
-                      endpoint.state == Endpoint::State::kFailed;
+    const bool tell =
+        endpoint.announced && endpoint.state == Endpoint::State::kFailed;
     const EndpointId id = endpoint.id;
     const absl::Status why = endpoint.why;
     endpoints_.erase(id);

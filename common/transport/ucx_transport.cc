@@ -50,9 +50,9 @@ absl::StatusOr<std::unique_ptr<UcxTransport>> UcxTransport::Create(
 }
 
 absl::Status UcxTransport::Init() {
-  ASSIGN_OR_RETURN(worker_,
-                   UcxWorker::Create(options_, DataPrefix::kBytes +
-                                                   options_.max_header_bytes));
+  ASSIGN_OR_RETURN(
+      worker_, UcxWorker::Create(
+                   options_, DataPrefix::kBytes + options_.max_header_bytes));
   const auto handle = [this](unsigned id, ucp_am_recv_callback_t callback) {
     ucp_am_handler_param_t param{};
     param.field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID |
@@ -74,8 +74,9 @@ UcxTransport::~UcxTransport() {
   for (ucp_listener_h listener : listeners_) ucp_listener_destroy(listener);
   for (auto& [id, endpoint] : endpoints_) BeginClose(*endpoint);
   const auto all_closed = [this] {
-    return std::all_of(endpoints_.begin(), endpoints_.end(),
-                       [this](auto& entry) { return CloseDone(*entry.second); });
+    return std::all_of(
+        endpoints_.begin(), endpoints_.end(),
+        [this](auto& entry) { return CloseDone(*entry.second); });
   };
   const absl::Time deadline = Now() + kDestroyLimit;
   while (!all_closed()) {
@@ -162,7 +163,8 @@ absl::StatusOr<EndpointId> UcxTransport::Connect(const std::string& address) {
       ucp_ep_create(worker_->get(), &params, &endpoint.ep);
   if (status != UCS_OK) {
     endpoint.ep = nullptr;
-    Fail(endpoint, FromUcs(status, absl::StrCat("cannot connect to ", address)));
+    Fail(endpoint,
+         FromUcs(status, absl::StrCat("cannot connect to ", address)));
     return endpoint.id;
   }
   Greet(endpoint, /*answer=*/false);
@@ -289,15 +291,15 @@ absl::Status UcxTransport::Send(EndpointId peer,
 void UcxTransport::StartSend(Outgoing& outgoing, unsigned am_id,
                              uint32_t flags) {
   ucp_request_param_t param{};
-  param.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA |
-                       UCP_OP_ATTR_FIELD_FLAGS;
+  param.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK |
+                       UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_FLAGS;
   param.cb.send = OnSendDone;
   param.user_data = &outgoing;
   param.flags = flags;
-  const ucs_status_ptr_t request = ucp_am_send_nbx(
-      outgoing.endpoint->ep, am_id, outgoing.header.data(),
-      outgoing.header.size(), outgoing.payload.data(), outgoing.payload.size(),
-      &param);
+  const ucs_status_ptr_t request =
+      ucp_am_send_nbx(outgoing.endpoint->ep, am_id, outgoing.header.data(),
+                      outgoing.header.size(), outgoing.payload.data(),
+                      outgoing.payload.size(), &param);
   if (UCS_PTR_IS_PTR(request)) {
     ++outgoing.endpoint->sending;
     return;

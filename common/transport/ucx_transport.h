@@ -76,8 +76,8 @@ class UcxTransport final : public Transport {
 
     UcxTransport* transport;
     EndpointId id;
-    Key key;             // messages to us carry it
-    Key peer_key = 0;    // messages from us carry it
+    Key key;           // messages to us carry it
+    Key peer_key = 0;  // messages from us carry it
     ucp_ep_h ep = nullptr;
     State state = State::kGreeting;
     bool server_side = false;
@@ -137,7 +137,8 @@ class UcxTransport final : public Transport {
   void ExpireGreetings();
   void ReportDone();
 
-  Outgoing& NewOutgoing(Endpoint& endpoint, uint64_t token, size_t header_bytes);
+  Outgoing& NewOutgoing(Endpoint& endpoint, uint64_t token,
+                        size_t header_bytes);
   Incoming& NewIncoming(Endpoint& endpoint);
 
   const TransportOptions options_;
@@ -156,8 +157,8 @@ class UcxTransport final : public Transport {
   std::vector<Outgoing*> free_outgoings_;
   std::vector<std::unique_ptr<Incoming>> incomings_;
   std::vector<Incoming*> free_incomings_;
-  std::vector<Outgoing*> done_;     // for OnSent
-  std::vector<Dropped> dropped_;    // for OnArrivalDropped
+  std::vector<Outgoing*> done_;   // for OnSent
+  std::vector<Dropped> dropped_;  // for OnArrivalDropped
   bool polling_ = false;
   bool quiet_ = false;  // being destroyed: the handler hears nothing more
   int events_ = 0;

@@ -188,18 +188,17 @@ absl::Status UcxWorker::Init(const TransportOptions& options,
   params.field_mask = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_NAME;
   params.features = UCP_FEATURE_AM | UCP_FEATURE_WAKEUP;
   params.name = "cssp";
-  RETURN_IF_ERROR(FromUcs(
-      ucp_init(&params, config.get(), &context_),
-      absl::StrCat("UCX cannot start (devices '", options.devices,
-                   "', transports '", options.transports, "')")));
+  RETURN_IF_ERROR(
+      FromUcs(ucp_init(&params, config.get(), &context_),
+              absl::StrCat("UCX cannot start (devices '", options.devices,
+                           "', transports '", options.transports, "')")));
 
   ucp_worker_params_t worker_params{};
   worker_params.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE;
   // One thread at a time, not always the one that made it.
   worker_params.thread_mode = UCS_THREAD_MODE_SERIALIZED;
-  RETURN_IF_ERROR(FromUcs(
-      ucp_worker_create(context_, &worker_params, &worker_),
-      "UCX cannot make a worker"));
+  RETURN_IF_ERROR(FromUcs(ucp_worker_create(context_, &worker_params, &worker_),
+                          "UCX cannot make a worker"));
   RETURN_IF_ERROR(FromUcs(ucp_worker_get_efd(worker_, &ucx_fd_),
                           "UCX has no event descriptor"));
 

@@ -50,7 +50,8 @@ class RecordingHandler : public TransportHandler {
   void OnMessage(EndpointId peer, absl::Span<const uint8_t> header,
                  absl::Span<uint8_t> payload) override {
     EXPECT_TRUE(arriving.contains(payload.data())) << "memory not from us";
-    messages.push_back({peer, {header.begin(), header.end()},
+    messages.push_back({peer,
+                        {header.begin(), header.end()},
                         {payload.begin(), payload.end()}});
     Forget(payload.data());
     if (on_message) on_message(messages.back());

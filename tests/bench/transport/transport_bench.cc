@@ -120,7 +120,8 @@ class Client final : public TransportHandler {
     ++in_flight_;
     CHECK(transport_
               ->Send(server_, header,
-                     absl::MakeConstSpan(payload_.data(), push_ ? bytes_ : 0), 0)
+                     absl::MakeConstSpan(payload_.data(), push_ ? bytes_ : 0),
+                     0)
               .ok());
   }
   void OnAccept(EndpointId) override {}
@@ -170,13 +171,14 @@ void Bench(const char* name, const std::string& transports, double seconds) {
     client.Rate(true, 64, 0.2, &worst);  // connected and warm
     std::printf("%s: %s\n", name, client.Describe().c_str());
     for (bool push : {true, false}) {
-      for (size_t bytes : {size_t{4} << 10, size_t{64} << 10, size_t{1} << 20,
-                           kMaxBytes}) {
+      for (size_t bytes :
+           {size_t{4} << 10, size_t{64} << 10, size_t{1} << 20, kMaxBytes}) {
         const double rate = client.Rate(push, bytes, seconds, &worst);
-        std::printf("  %s %5zu KiB  %6.2f GB/s  %8.0f messages/s  longest "
-                    "pause %.1f ms\n",
-                    push ? "push" : "pull", bytes >> 10, rate * bytes / 1e9,
-                    rate, absl::ToDoubleMilliseconds(worst));
+        std::printf(
+            "  %s %5zu KiB  %6.2f GB/s  %8.0f messages/s  longest "
+            "pause %.1f ms\n",
+            push ? "push" : "pull", bytes >> 10, rate * bytes / 1e9, rate,
+            absl::ToDoubleMilliseconds(worst));
       }
     }
   }

@@ -1,3 +1,5 @@
+#include "tests/conformance/transport/transport_conformance.h"
+
 #include <algorithm>
 #include <set>
 #include <string>
@@ -12,7 +14,6 @@
 #include "common/transport/metered_transport.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/conformance/transport/transport_conformance.h"
 #include "tests/testing/recording_handler.h"
 
 namespace cssp {
@@ -70,19 +71,19 @@ class TransportConformance : public testing::TestWithParam<TransportKind> {
 
 TEST_P(TransportConformance, CarriesEverySizeBothWays) {
   Connect();
-  const size_t sizes[] = {0,         1,         7,          4096,
-                          8192,      8193,      65535,      100000,
-                          262143,    262144,    (1 << 20) + 3, 4 << 20};
+  const size_t sizes[] = {
+      0,     1,      7,      4096,   8192,          8193,
+      65535, 100000, 262143, 262144, (1 << 20) + 3, 4 << 20};
   std::vector<std::vector<uint8_t>> payloads;
   uint64_t token = 0;
   for (size_t size : sizes) {
     payloads.push_back(Pattern(size, size + 1));
     const std::string header = absl::StrCat("of ", size, " bytes");
     ++token;
-    ASSERT_TRUE(client_->Send(to_server_, Bytes(header), payloads.back(), token)
-                    .ok());
-    ASSERT_TRUE(server_->Send(to_client_, Bytes(header), payloads.back(), token)
-                    .ok());
+    ASSERT_TRUE(
+        client_->Send(to_server_, Bytes(header), payloads.back(), token).ok());
+    ASSERT_TRUE(
+        server_->Send(to_client_, Bytes(header), payloads.back(), token).ok());
     ASSERT_TRUE(Until([&] {
       return on_server_.messages.size() == token &&
              on_client_.messages.size() == token &&
@@ -170,7 +171,8 @@ TEST_P(TransportConformance, SentMemoryMayBeReusedAtOnce) {
   const auto send = [&] {
     std::fill(payload.begin(), payload.end(), next);
     ASSERT_TRUE(
-        client_->Send(to_server_, Bytes(absl::StrCat(next)), payload, next).ok());
+        client_->Send(to_server_, Bytes(absl::StrCat(next)), payload, next)
+            .ok());
     ++next;
   };
   on_client_.on_sent = [&](const RecordingHandler::Sent&) {

@@ -141,11 +141,9 @@ TEST_F(HostilePeer, WhoNeverGreetsIsCutOffInTime) {
 
 TEST_F(HostilePeer, UnknownIdsGarbageAndGuessedKeysAreIgnored) {
   RawClient raw(Loopback(address_));
-  const std::vector<uint8_t> empty, small = Pattern(5, 1),
-                                    key = Pattern(80, 2),
-                                    hello = Pattern(24, 3),
-                                    big = Pattern(4 << 20, 4),
-                                    huge = Pattern(16 << 20, 5);
+  const std::vector<uint8_t> empty,
+      small = Pattern(5, 1), key = Pattern(80, 2), hello = Pattern(24, 3),
+      big = Pattern(4 << 20, 4), huge = Pattern(16 << 20, 5);
   for (unsigned id : {1u, 2u, 3u, 77u, 4000u}) {
     for (const auto* header : {&empty, &small, &key, &hello}) {
       for (const auto* payload : {&empty, &small, &big}) {
@@ -194,8 +192,7 @@ TEST_F(HostilePeer, AServerThatNeverAnswersIsGivenUp) {
   options.transports = "tcp";
   options.handshake_timeout = absl::Milliseconds(100);
   client_ = *MakeUcxTransport(options, on_client_);
-  const std::string silent =
-      "127.0.0.1:" + std::to_string(ntohs(any.sin_port));
+  const std::string silent = "127.0.0.1:" + std::to_string(ntohs(any.sin_port));
   const EndpointId id = *client_->Connect(silent);
   ASSERT_TRUE(client_->Send(id, Bytes("x"), Bytes("y"), 5).ok());
   ASSERT_TRUE(Until([&] { return on_client_.lost.contains(id); }));

@@ -152,13 +152,15 @@ TEST_P(KilledPeer, StoppedPeerIsClosedWithoutHanging) {
   EXPECT_LT(TimeSource::Real().Now() - start, absl::Seconds(5));
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Lanes, KilledPeer, testing::Values("tcp", "tcp,sysv,self", "tcp,posix,self"),
-    [](const auto& info) {
-      std::string name;
-      for (char c : info.param) name += isalnum(c) ? c : '_';
-      return name;
-    });
+INSTANTIATE_TEST_SUITE_P(Lanes, KilledPeer,
+                         testing::Values("tcp", "tcp,sysv,self",
+                                         "tcp,posix,self"),
+                         [](const auto& info) {
+                           std::string name;
+                           for (char c : info.param)
+                             name += isalnum(c) ? c : '_';
+                           return name;
+                         });
 
 }  // namespace
 }  // namespace cssp

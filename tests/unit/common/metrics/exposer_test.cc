@@ -67,9 +67,12 @@ TEST(Exposer, ServesTheRegistryAndTheProcess) {
   EXPECT_THAT(page, HasSubstr("cssp_transport_sent_bytes_total{peer=\"a\\\"b"
                               "\\\\\"} 12"));
   EXPECT_THAT(page, HasSubstr("cssp_worker_loss_ratio -0.5"));
-  EXPECT_THAT(page, HasSubstr("cssp_worker_wait_seconds_bucket{le=\"0.002\"} 0"));
-  EXPECT_THAT(page, HasSubstr("cssp_worker_wait_seconds_bucket{le=\"0.005\"} 1"));
-  EXPECT_THAT(page, HasSubstr("cssp_worker_wait_seconds_bucket{le=\"+Inf\"} 2"));
+  EXPECT_THAT(page,
+              HasSubstr("cssp_worker_wait_seconds_bucket{le=\"0.002\"} 0"));
+  EXPECT_THAT(page,
+              HasSubstr("cssp_worker_wait_seconds_bucket{le=\"0.005\"} 1"));
+  EXPECT_THAT(page,
+              HasSubstr("cssp_worker_wait_seconds_bucket{le=\"+Inf\"} 2"));
   EXPECT_THAT(page, HasSubstr("cssp_worker_wait_seconds_count 2"));
   EXPECT_THAT(page, HasSubstr("process_resident_memory_bytes"));
   EXPECT_THAT(page, HasSubstr("process_start_time_seconds"));
@@ -89,8 +92,9 @@ TEST(Exposer, APortInUseIsAlreadyExistsAndNamed) {
   EXPECT_EQ(second.status().code(), absl::StatusCode::kAlreadyExists);
   EXPECT_THAT(std::string(second.status().message()),
               HasSubstr((*first)->address()));
-  EXPECT_EQ(MetricsExposer::Create("127.0.0.1", 70000, registry).status().code(),
-            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(
+      MetricsExposer::Create("127.0.0.1", 70000, registry).status().code(),
+      absl::StatusCode::kInvalidArgument);
 }
 
 TEST(Exposer, PromtoolAcceptsThePage) {

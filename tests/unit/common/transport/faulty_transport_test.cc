@@ -18,8 +18,8 @@ class FaultyTransportTest : public testing::Test {
  protected:
   void Start(uint64_t seed, const FaultPlan& plan) {
     auto made = FaultyTransport::Create(
-        [this](TransportHandler& inner) -> absl::StatusOr<
-            std::unique_ptr<Transport>> {
+        [this](TransportHandler& inner)
+            -> absl::StatusOr<std::unique_ptr<Transport>> {
           return fabric_.MakeTransport({}, inner);
         },
         seed, plan, time_, on_client_);
@@ -124,8 +124,8 @@ TEST_F(FaultyTransportTest, LateMessagesLeaveAtTheirTimeNotBefore) {
 }
 
 TEST_F(FaultyTransportTest, TheSeedDecidesEverything) {
-  const FaultPlan plan{.drop = 0.1, .duplicate = 0.1, .delay = 0.1,
-                       .reorder = 0.2};
+  const FaultPlan plan{
+      .drop = 0.1, .duplicate = 0.1, .delay = 0.1, .reorder = 0.2};
   std::vector<std::vector<int>> runs;
   for (uint64_t seed : {7, 7, 8}) {
     on_server_ = RecordingHandler();

@@ -53,8 +53,8 @@ TEST(UcxSettings, SharedMemorySurvivesPeerErrorHandling) {
   const std::vector<std::string> lanes = Lanes("");
   ASSERT_EQ(lanes.size(), 2);
   for (const std::string& side : lanes) {
-    EXPECT_THAT(side, AnyOf(HasSubstr("posix/memory"),
-                            HasSubstr("sysv/memory")));
+    EXPECT_THAT(side,
+                AnyOf(HasSubstr("posix/memory"), HasSubstr("sysv/memory")));
     EXPECT_THAT(side, Not(HasSubstr("cma")));
   }
 }

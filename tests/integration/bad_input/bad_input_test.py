@@ -58,7 +58,7 @@ class BadInput(programs.ProgramTest):
 
     def test_misspelt_field(self):
         self.write("net.prototxt", NET.replace("num_output", "num_outputs"))
-        self.train_refused("net.prototxt:8:", "num_outputs")
+        self.train_refused("net.prototxt:7:", "num_outputs")
 
     def test_misspelt_solver_field(self):
         self.write("solver.prototxt", SOLVER.replace("base_lr", "base_rate"))
@@ -147,7 +147,7 @@ layer { name: "sum" type: "Eltwise" bottom: "data" bottom: "ip" top: "sum" }""")
         submit = [BIN / "psctl", f"--coordinator={coordinator}", "submit", "--launch=none"]
         self.write("net.prototxt", NET.replace("num_output", "num_outputs"))
         self.refused(*submit, "--solver=solver.prototxt", "--workers=2",
-                     says=["net.prototxt:8:"])
+                     says=["net.prototxt:7:"])
         self.write("net.prototxt", NET)
         self.refused(*submit, "--solver=solver.prototxt", "--workers=0", says=["workers"])
         self.refused(*submit, "--solver=solver.prototxt", "--workers=2", "--staleness=-1",

@@ -233,7 +233,15 @@ void Coordinator::CloseShards(const JobPtr& job) {
   {
     absl::MutexLock lock(&mu_);
     if (!job->model.has_value()) return;
-    shards = job->model->shards;
+    for (size_t i = 0; i < job->model->shards.size(); ++i) {
+      const auto server = std::find_if(
+          servers_.begin(), servers_.end(), [&](const Server& s) {
+            return s.info.id() == job->model->server_ids[i];
+          });
+      // A dead one would only be waited for.
+      if (server != servers_.end() && server->info.state() != "dead")
+        shards.push_back(job->model->shards[i]);
+    }
   }
   for (const auto& shard : shards) {
     const absl::Status closed = shard->Close(job->id);

@@ -183,6 +183,28 @@ class Control(programs.ProgramTest):
         jobs = json.loads(self.psctl("list", "-o", "json")[0])["jobs"]
         self.assertEqual([j["state"] for j in jobs], ["JOB_CANCELLED"])
 
+    def test_systemd_is_told(self):
+        path = str(self.work / "notify")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.bind(path)
+            notify.settimeout(15)
+            server = self.start(BIN / "ps-server", f"--set=state_dir={self.work}/notified",
+                                log=self.work / "notified.log",
+                                env={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "600000"})
+            heard = []
+
+            def hear(word, times=1):
+                while sum(word in message for message in heard) < times:
+                    heard.append(notify.recv(4096).decode())
+
+            hear("READY=1")
+            hear("WATCHDOG=1", times=3)
+            self.assertTrue(any("STATUS=coordinator, 0 jobs" in m for m in heard), heard)
+            self.assertFalse(any("STOPPING=1" in m for m in heard), heard)
+            server.send_signal(signal.SIGTERM)
+            hear("STOPPING=1")
+            self.assertEqual(server.wait(20), 0)
+
     def test_metrics_of_the_coordinator(self):
         self.start_servers(1, tag="metrics")
         address = programs.addresses(self.work / "metrics-0.ready")["metrics"]

@@ -23,17 +23,22 @@ absl::Status RegisterNeutralLayers(DeviceType device, LayerRegistry& registry) {
 absl::Status RegisterCpuLayers(LayerRegistry& registry) {
   RETURN_IF_ERROR(RegisterNeutralLayers(DeviceType::kCpu, registry));
   RETURN_IF_ERROR(cpu::RegisterAccuracy(registry));
+  RETURN_IF_ERROR(cpu::RegisterArgMax(registry));
   RETURN_IF_ERROR(cpu::RegisterBatchNorm(registry));
   RETURN_IF_ERROR(cpu::RegisterConcat(registry));
   RETURN_IF_ERROR(cpu::RegisterConvolution(registry));
   RETURN_IF_ERROR(cpu::RegisterDropout(registry));
   RETURN_IF_ERROR(cpu::RegisterEltwise(registry));
   RETURN_IF_ERROR(cpu::RegisterEuclideanLoss(registry));
+  RETURN_IF_ERROR(cpu::RegisterHingeLoss(registry));
   RETURN_IF_ERROR(cpu::RegisterInnerProduct(registry));
   RETURN_IF_ERROR(cpu::RegisterLrn(registry));
   RETURN_IF_ERROR(cpu::RegisterNeurons(registry));
   RETURN_IF_ERROR(cpu::RegisterPooling(registry));
+  RETURN_IF_ERROR(cpu::RegisterPRelu(registry));
+  RETURN_IF_ERROR(cpu::RegisterReduction(registry));
   RETURN_IF_ERROR(cpu::RegisterScale(registry));
+  RETURN_IF_ERROR(cpu::RegisterSigmoidLoss(registry));
   RETURN_IF_ERROR(cpu::RegisterSoftmax(registry));
   RETURN_IF_ERROR(cpu::RegisterSoftmaxLoss(registry));
   RETURN_IF_ERROR(cpu::RegisterSplit(registry));

@@ -40,7 +40,8 @@ PartLayout PartLayout::Of(int axis, absl::Span<const TensorDesc> parts) {
     return layout;
   }
   // N, C/b, H, W, b: the blocks count as rows.
-  layout.outer = first.shape.dim(0) * ((first.shape.dim(1) + lanes - 1) / lanes);
+  const int64_t blocks = (first.shape.dim(1) + lanes - 1) / lanes;
+  layout.outer = first.shape.dim(0) * blocks;
   if (axis == 3) layout.outer *= first.shape.dim(2);
   for (const TensorDesc& part : parts) {
     layout.run.push_back(part.shape.count_from(axis) * lanes);

@@ -8,12 +8,13 @@
 
 namespace cssp {
 
-// Output: round((H + 2 pad - kernel) / stride) + 1, rounded up unless round_mode
-// is FLOOR; with padding, a last window that would start outside the bottom and
+// Output: (H + 2 pad - kernel) / stride, rounded up unless round_mode is FLOOR,
+// plus 1; with padding, a last window that would start outside the bottom and
 // its leading padding is dropped.
 //
 // MAX: the greatest element of the window clipped to the bottom; the gradient
-// goes to the first greatest.  An optional second top holds its index h * W + w.
+// goes to the first greatest.  An optional second top holds its index,
+// h * W + w.
 // AVE: the sum over the window clipped to the bottom, divided by the size of
 // the window clipped to the padded bottom (H + pad on the far side).
 //

@@ -96,20 +96,21 @@ absl::Status PoolingLayerCpu::BindOneDnn(const TensorDesc& bottom,
     far[i] = (s.out[i] - 1) * s.stride[i] + s.kernel[i] - s.in[i] - s.pad[i];
   }
   const bool padded = s.pad[0] > 0 || s.pad[1] > 0;
-  const auto algorithm = is_max() ? dnnl::algorithm::pooling_max
-                         : padded ? dnnl::algorithm::pooling_avg_include_padding
-                                  : dnnl::algorithm::pooling_avg_exclude_padding;
+  using dnnl::algorithm;
+  const algorithm kind = is_max() ? algorithm::pooling_max
+                         : padded ? algorithm::pooling_avg_include_padding
+                                  : algorithm::pooling_avg_exclude_padding;
   const memory::dims stride = {s.stride[0], s.stride[1]};
   const memory::dims kernel = {s.kernel[0], s.kernel[1]};
   const memory::dims near = {s.pad[0], s.pad[1]};
   return Guard("pooling", [&] {
     const Forwards::primitive_desc pd(
-        Forwards::desc(dnnl::prop_kind::forward_training, algorithm,
+        Forwards::desc(dnnl::prop_kind::forward_training, kind,
                        Describe(bottom), Describe(top), stride, kernel, near,
                        far),
         UserScratchpad(), dnnl_.engine);
     const Backwards::primitive_desc back(
-        Backwards::desc(algorithm, Describe(bottom), Describe(top), stride,
+        Backwards::desc(kind, Describe(bottom), Describe(top), stride,
                         kernel, near, far),
         UserScratchpad(), dnnl_.engine, pd);
     forward_.Init(dnnl_, Forwards(pd), pd.scratchpad_desc());

@@ -1,4 +1,5 @@
 #include <cmath>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,8 @@ struct Case {
   int64_t out, group, kernel[2], stride[2], pad[2], dilation[2];
   bool bias;
 };
+
+void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
 
 const Case kCases[] = {
     {"Plain", "num_output: 4 kernel_size: 3", {2, 3, 6, 4}, 4, 1,
@@ -142,6 +145,26 @@ TEST(ConvolutionLayer, BlockedGradientsAreThoseOfCaffesLayout) {
                                      ::testing::FloatNear(2e-3),
                                      results[0][j]));
     }
+  }
+}
+
+TEST(ConvolutionLayer, RunsAreEqualBitForBit) {
+  auto run = LayerRunner::Create(
+      "type: 'Convolution' convolution_param { num_output: 32 kernel_size: 5 "
+      "pad: 2 }",
+      caffe::TRAIN, {{8, 16, 16, 16}}, Offer::kBlocked16);
+  ASSERT_TRUE(run.ok()) << run.status();
+  LayerRunner& r = **run;
+  r.bottom[0] = Normal(r.bottom[0].size(), 1);
+  r.param[0] = Normal(r.param[0].size(), 2);
+  const Values dy = Normal(r.top_shapes()[0].count(), 4);
+  std::vector<std::vector<Values>> results;
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(r.Forward().ok());
+    ASSERT_TRUE(r.Backward({dy}, GradientMode::kWrite).ok());
+    results.push_back({r.top[0], r.bottom_gradient[0], r.param_gradient[0],
+                       r.param_gradient[1]});
+    EXPECT_EQ(results[i], results[0]);
   }
 }
 

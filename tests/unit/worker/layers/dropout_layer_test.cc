@@ -37,7 +37,8 @@ TEST(DropoutLayer, DrawsDependOnTheSiteAlone) {
   EXPECT_EQ(DropOnes(**a), first);  // again
   for (auto change : std::vector<void (*)(StepState&)>{
            [](StepState& s) { s.clock = 1; }, [](StepState& s) { s.pass = 1; },
-           [](StepState& s) { s.rank = 1; }, [](StepState& s) { s.seed = 1; }}) {
+           [](StepState& s) { s.rank = 1; },
+           [](StepState& s) { s.seed = 1; }}) {
     const StepState kept = (*b)->state();
     change((*b)->state());
     EXPECT_NE(DropOnes(**b), first);

@@ -1,4 +1,5 @@
 #include <cmath>
+#include <ostream>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -17,6 +18,8 @@ struct Case {
   double alpha, beta, k;
   Shape bottom;
 };
+
+void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
 
 const Case kCases[] = {
     {"Across", true, 5, 1, .75, 1, {2, 7, 3, 3}},

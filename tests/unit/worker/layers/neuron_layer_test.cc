@@ -1,5 +1,6 @@
 #include <cmath>
 #include <functional>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,8 @@ struct Case {
 };
 
 double Sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+
+void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
 
 const Case kCases[] = {
     {"Relu", "type: 'ReLU'", [](double x) { return x > 0 ? x : 0; }, true},

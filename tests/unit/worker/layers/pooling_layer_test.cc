@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,8 @@ struct Case {
   int64_t kernel[2], stride[2], pad[2];
   int64_t out[2];
 };
+
+void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
 
 const Case kCases[] = {
     {"TwoByTwo", "kernel_size: 2 stride: 2", {2, 3, 4, 6}, {2, 2}, {2, 2},

@@ -2,6 +2,7 @@
 #include <cfloat>
 #include <cmath>
 #include <optional>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -51,6 +52,8 @@ struct Case {
   std::optional<int> ignore;
   double divisor;  // < 0: the number of valid labels
 };
+
+void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
 
 const Case kCases[] = {
     {"Default", "", std::nullopt, 6},

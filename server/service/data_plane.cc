@@ -42,6 +42,7 @@ bool MaySay(int rank, MessageType type) {
     case MessageType::kNorms:
       return rank <= -2;
     case MessageType::kGoodbye:
+    case MessageType::kHello:  // repeated: acknowledged again
       return true;
     default:
       return false;
@@ -188,6 +189,10 @@ Reason DataPlane::CheckSize(Peer& peer, const MessageHeader& header) const {
   if (header.type == MessageType::kNorms) {
     return header.payload_bytes % sizeof(double) == 0 ? Reason::kNone
                                                       : Reason::kBadLength;
+  }
+  if (header.type == MessageType::kHello) {
+    return header.payload_bytes <= kMaxTokenBytes ? Reason::kNone
+                                                  : Reason::kBadLength;
   }
   if (!CarriesChunk(header.type)) {
     return header.payload_bytes == 0 ? Reason::kNone : Reason::kBadLength;

@@ -49,11 +49,17 @@ absl::Status CheckSolver(const caffe::SolverParameter& solver) {
 
 absl::Status CheckStraggler(const JobSpec& spec) {
   if (spec.straggler().empty()) return absl::OkStatus();
-  const std::vector<std::string> parts = absl::StrSplit(spec.straggler(), ':');
+  // WHO:FACTOR, WHO:FACTOR@MS
+  const std::vector<std::string> parts =
+      absl::StrSplit(spec.straggler(), absl::ByAnyChar(":@"));
   double factor = 0;
+  double base_ms = 1;
   int rank = 0;
   const bool well_formed =
-      parts.size() == 2 && absl::SimpleAtod(parts[1], &factor) &&
+      (parts.size() == 2 ||
+       (parts.size() == 3 && absl::SimpleAtod(parts[2], &base_ms) &&
+        base_ms > 0 && base_ms <= 60000)) &&
+      absl::SimpleAtod(parts[1], &factor) &&
       std::isfinite(factor) && factor >= 1 && factor <= 1000 &&
       (parts[0] == "rotating" ||
        (absl::SimpleAtoi(parts[0], &rank) && rank >= 0 &&
@@ -61,7 +67,8 @@ absl::Status CheckStraggler(const JobSpec& spec) {
   if (well_formed) return absl::OkStatus();
   return Bad("straggler",
              absl::StrCat("'", absl::CEscape(spec.straggler()),
-                          "' is not RANK:FACTOR or rotating:FACTOR with RANK < ",
+                          "' is not RANK:FACTOR or rotating:FACTOR, with @MS or "
+                          "without, RANK < ",
                           spec.workers(), " and FACTOR 1..1000"));
 }
 

@@ -16,7 +16,10 @@ namespace cssp {
 class Straggler {
  public:
   // "RANK:FACTOR": that worker is always slow; "rotating:FACTOR": worker r is
-  // slow in the clocks c with c % workers == r.  Empty text: null, never slow.
+  // slow in the clocks c with c % workers == r.  With "@MS" behind it the clock's
+  // duration is set, not stretched: every worker sleeps MS milliseconds, a slow
+  // one FACTOR times that (for a net whose own compute is nothing beside it).
+  // Empty text: null, never slow.
   // InvalidArgument for anything else, or a factor below 1.
   static absl::StatusOr<std::unique_ptr<Straggler>> Parse(
       const std::string& text, int workers);
@@ -27,11 +30,12 @@ class Straggler {
   void Observe(absl::Duration compute);
 
  private:
-  Straggler(int rank, double factor, int workers)
-      : rank_(rank), factor_(factor), workers_(workers) {}
+  Straggler(int rank, double factor, absl::Duration base, int workers)
+      : rank_(rank), factor_(factor), base_(base), workers_(workers) {}
 
   const int rank_;       // -1: rotating
   const double factor_;
+  const absl::Duration base_;  // zero: of the measured compute time
   const int workers_;
   std::deque<absl::Duration> computes_;  // of the last clocks
 };

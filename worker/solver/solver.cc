@@ -202,6 +202,8 @@ absl::Status Solver::TestAll() {
 
 absl::Status Solver::Test(int number) {
   LogTestBegin(iter_, number);
+  // It reads the train net's slab, which has moved since its last pass.
+  nets_.tests[number]->WeightsChanged();
   absl::Status snapshot_status;
   TestOptions options;
   options.batches = nets_.test_iter[number];

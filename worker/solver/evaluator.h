@@ -12,8 +12,6 @@
 #include "absl/status/statusor.h"
 #include "common/device/device.h"
 #include "common/optim/learning_rate_policy.h"
-#include "common/rpc/coordinator_client.h"
-#include "common/transport/transport.h"
 #include "proto/control.pb.h"
 #include "worker/net/layer_registry.h"
 #include "worker/solver/snapshot.h"

@@ -13,12 +13,12 @@
 #include "common/device/device.h"
 #include "common/metrics/metrics.h"
 #include "common/ps/slab_layout.h"
-#include "common/transport/transport.h"
 #include "proto/control.pb.h"
 #include "worker/net/layer_registry.h"
 #include "worker/net/net.h"
 #include "worker/solver/solver_actions.h"
 #include "worker/sync/job_session.h"
+#include "worker/sync/ps_client.h"
 
 namespace cssp {
 

@@ -56,8 +56,8 @@ absl::Status ReadBinaryProto(const std::string& path, int64_t limit,
   if (message->ParseFromCodedStream(&coded) && coded.ConsumedEntireMessage())
     return absl::OkStatus();
   message->Clear();
-  return absl::DataLossError(absl::StrCat(
-      path, ": truncated, damaged or no ", what, " (", size, " bytes)"));
+  return absl::DataLossError(absl::StrCat(path, ": truncated, damaged or no ",
+                                          what, " (", size, " bytes)"));
 }
 
 absl::Status WriteBinaryProto(const pb::Message& message,
@@ -65,9 +65,9 @@ absl::Status WriteBinaryProto(const pb::Message& message,
                               const std::string& path) {
   const size_t size = message.ByteSizeLong();
   if (size > static_cast<size_t>(kMaxProtoBytes))
-    return absl::InvalidArgumentError(absl::StrCat(
-        path, ": ", size, " bytes do not fit in a binary proto (2 GiB)",
-        remedy));
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": ", size,
+                     " bytes do not fit in a binary proto (2 GiB)", remedy));
   ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::Create(path));
   {
     pb::io::FileOutputStream stream(file.fd());

@@ -92,9 +92,9 @@ absl::StatusOr<caffe::BlobProto> ReadMean(const std::string& path) {
   const absl::StatusOr<Shape> shape = BlobShapeOf(mean);
   if (!shape.ok()) return Annotate(shape.status(), path);
   if (BlobDataCount(mean) == 0 || BlobDataCount(mean) != shape->count())
-    return absl::InvalidArgumentError(absl::StrCat(
-        path, ": a mean of shape ", shape->ToString(), " with ",
-        BlobDataCount(mean), " values: is it a mean file?"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": a mean of shape ", shape->ToString(), " with ",
+                     BlobDataCount(mean), " values: is it a mean file?"));
   return mean;
 }
 

@@ -12,8 +12,7 @@ namespace cssp {
 absl::StatusOr<caffe::NetParameter> ReadCaffemodel(const std::string& path) {
   if (IsHdf5File(path)) return ReadHdf5Model(path);
   caffe::NetParameter net;
-  RETURN_IF_ERROR(
-      ReadBinaryProto(path, kMaxProtoBytes, "caffemodel", &net));
+  RETURN_IF_ERROR(ReadBinaryProto(path, kMaxProtoBytes, "caffemodel", &net));
   if (net.layer_size() == 0 && net.layers_size() == 0)
     return absl::InvalidArgumentError(
         absl::StrCat(path, ": holds no layers: is it a .caffemodel?"));

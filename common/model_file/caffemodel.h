@@ -15,9 +15,9 @@ namespace cssp {
 // without any layer (a .solverstate, say).
 //
 // From protobuf the net comes as stored, of any age: upgrade it before use
-// (UpgradeNet in worker/net/net_passes.h).  From HDF5 come layers with names and
-// blobs alone; a parameter that a layer shares with another's is a blob without
-// shape and data.
+// (UpgradeNet in worker/net/net_passes.h).  From HDF5 come layers with names
+// and blobs alone; a parameter that a layer shares with another's is a blob
+// without shape and data.
 absl::StatusOr<caffe::NetParameter> ReadCaffemodel(const std::string& path);
 
 // HDF5 where `path` ends in ".h5", protobuf else.  Appears whole or not at all.

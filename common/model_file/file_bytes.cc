@@ -45,8 +45,8 @@ absl::StatusOr<std::string> ReadFileBytes(const std::string& path,
         absl::StrCat("cannot read '", path, "': it is no regular file"));
   if (info.st_size > limit)
     return absl::InvalidArgumentError(
-        absl::StrCat("'", path, "' has ", info.st_size,
-                     " bytes: at most ", limit, " are read"));
+        absl::StrCat("'", path, "' has ", info.st_size, " bytes: at most ",
+                     limit, " are read"));
   std::string bytes(info.st_size, '\0');
   size_t got = 0;
   while (got < bytes.size()) {

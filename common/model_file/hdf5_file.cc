@@ -59,9 +59,9 @@ absl::StatusOr<std::vector<hsize_t>> Extents(hid_t dataset,
           "array '", name, "' has more than ", kMaxValues, " values"));
   }
   if (count / kMaxCompression > file_bytes)
-    return absl::DataLossError(absl::StrCat(
-        "array '", name, "' claims ", count, " values in a file of ",
-        file_bytes, " bytes"));
+    return absl::DataLossError(absl::StrCat("array '", name, "' claims ", count,
+                                            " values in a file of ", file_bytes,
+                                            " bytes"));
   return extents;
 }
 
@@ -70,9 +70,9 @@ absl::Status CheckWritable(const caffe::BlobProto& blob,
                            const std::string& name) {
   ASSIGN_OR_RETURN(const Shape shape, BlobShapeOf(blob));
   if (shape.count() == values.size()) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("array '", name, "' of shape ", shape.ToString(), " has ",
-                   values.size(), " values"));
+  return absl::InvalidArgumentError(absl::StrCat("array '", name, "' of shape ",
+                                                 shape.ToString(), " has ",
+                                                 values.size(), " values"));
 }
 
 }  // namespace
@@ -80,8 +80,7 @@ absl::Status CheckWritable(const caffe::BlobProto& blob,
 absl::StatusOr<Hdf5Handle> OpenHdf5(const std::string& path) {
   if (access(path.c_str(), R_OK) != 0)
     return FileError(errno, "cannot open", path);
-  Hdf5Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT),
-                  H5Fclose);
+  Hdf5Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
   if (!file.ok())
     return absl::DataLossError(
         absl::StrCat(path, ": truncated, damaged or no HDF5 file"));
@@ -95,9 +94,9 @@ absl::StatusOr<Hdf5Handle> CreateGroup(hid_t parent, const std::string& name) {
   const Hdf5Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
   if (!links.ok() || H5Pset_create_intermediate_group(links.id(), 1) < 0)
     return NotWritten(name);
-  Hdf5Handle group(H5Gcreate2(parent, name.c_str(), links.id(), H5P_DEFAULT,
-                              H5P_DEFAULT),
-                   H5Gclose);
+  Hdf5Handle group(
+      H5Gcreate2(parent, name.c_str(), links.id(), H5P_DEFAULT, H5P_DEFAULT),
+      H5Gclose);
   if (!group.ok()) return NotWritten(name);
   return group;
 }
@@ -121,8 +120,8 @@ absl::StatusOr<std::vector<Hdf5Member>> ListGroup(hid_t group) {
   return members;
 }
 
-absl::Status ReadArray(hid_t group, const std::string& name,
-                       int64_t file_bytes, caffe::BlobProto* blob) {
+absl::Status ReadArray(hid_t group, const std::string& name, int64_t file_bytes,
+                       caffe::BlobProto* blob) {
   ASSIGN_OR_RETURN(const Hdf5Handle dataset, OpenDataset(group, name));
   const Hdf5Handle type(H5Dget_type(dataset.id()), H5Tclose);
   if (!type.ok() || H5Tget_class(type.id()) != H5T_FLOAT)
@@ -138,19 +137,18 @@ absl::Status ReadArray(hid_t group, const std::string& name,
     count *= static_cast<int64_t>(extent);
   }
   blob->mutable_data()->Resize(static_cast<int>(count), 0);
-  if (count > 0 && H5Dread(dataset.id(), H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL,
-                           H5P_DEFAULT, blob->mutable_data()->mutable_data()) <
-                       0)
+  if (count > 0 &&
+      H5Dread(dataset.id(), H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT,
+              blob->mutable_data()->mutable_data()) < 0)
     return Damaged("dataset", name);
   return absl::OkStatus();
 }
 
 absl::Status WriteArray(hid_t group, const std::string& name,
                         const caffe::BlobProto& blob, bool diff) {
-  std::vector<float> rounded(diff ? blob.double_diff().begin()
-                                  : blob.double_data().begin(),
-                             diff ? blob.double_diff().end()
-                                  : blob.double_data().end());
+  std::vector<float> rounded(
+      diff ? blob.double_diff().begin() : blob.double_data().begin(),
+      diff ? blob.double_diff().end() : blob.double_data().end());
   const auto& stored = diff ? blob.diff() : blob.data();
   const absl::Span<const float> values =
       rounded.empty() ? absl::MakeConstSpan(stored.data(), stored.size())
@@ -158,10 +156,9 @@ absl::Status WriteArray(hid_t group, const std::string& name,
   RETURN_IF_ERROR(CheckWritable(blob, values, name));
   ASSIGN_OR_RETURN(const Shape shape, BlobShapeOf(blob));
   const std::vector<hsize_t> extents(shape.dims().begin(), shape.dims().end());
-  const Hdf5Handle space(
-      H5Screate_simple(static_cast<int>(extents.size()), extents.data(),
-                       nullptr),
-      H5Sclose);
+  const Hdf5Handle space(H5Screate_simple(static_cast<int>(extents.size()),
+                                          extents.data(), nullptr),
+                         H5Sclose);
   const Hdf5Handle dataset(
       H5Dcreate2(group, name.c_str(), H5T_IEEE_F32LE, space.id(), H5P_DEFAULT,
                  H5P_DEFAULT, H5P_DEFAULT),

@@ -68,8 +68,8 @@ absl::StatusOr<std::vector<Hdf5Member>> ListGroup(hid_t group);
 
 // One array of floats with its shape into and out of blob->data.  Bounds:
 // 32 axes, 2^31 - 1 values, and no more than the file could hold compressed.
-absl::Status ReadArray(hid_t group, const std::string& name,
-                       int64_t file_bytes, caffe::BlobProto* blob);
+absl::Status ReadArray(hid_t group, const std::string& name, int64_t file_bytes,
+                       caffe::BlobProto* blob);
 absl::Status WriteArray(hid_t group, const std::string& name,
                         const caffe::BlobProto& blob, bool diff);
 

@@ -222,8 +222,8 @@ absl::StatusOr<caffe::SolverState> ReadHdf5State(const std::string& path) {
 
 absl::Status WriteHdf5State(const caffe::SolverState& state,
                             const std::string& path) {
-  return WriteFile(
-      path, [&](hid_t file) { return WriteStateFields(file, state); });
+  return WriteFile(path,
+                   [&](hid_t file) { return WriteStateFields(file, state); });
 }
 
 }  // namespace cssp

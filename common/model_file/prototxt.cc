@@ -27,7 +27,8 @@ struct Position {
   int column = 0;
 };
 
-// Thread-confined: one parse.  Keeps the first error: later ones follow from it.
+// Thread-confined: one parse.  Keeps the first error: later ones follow from
+// it.
 class FirstError final : public pb::io::ErrorCollector {
  public:
   void AddError(int line, pb::io::ColumnNumber column,

@@ -23,9 +23,7 @@ bool IsDirectory(const std::string& path) {
   return stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
 }
 
-bool Exists(const std::string& path) {
-  return access(path.c_str(), F_OK) == 0;
-}
+bool Exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
 
 absl::string_view FolderOf(absl::string_view path) {
   const size_t slash = path.rfind('/');
@@ -84,11 +82,10 @@ absl::StatusOr<std::string> ResolvePath(const std::string& path,
   if (Exists(path)) return path;
   const std::string second = absl::StrCat(FolderOf(beside), path);
   if (path[0] == '/' || second == path)
-    return absl::NotFoundError(
-        absl::StrCat("'", path, "': no such file"));
+    return absl::NotFoundError(absl::StrCat("'", path, "': no such file"));
   if (Exists(second)) return second;
-  return absl::NotFoundError(absl::StrCat("'", path, "': no such file, nor '",
-                                          second, "'"));
+  return absl::NotFoundError(
+      absl::StrCat("'", path, "': no such file, nor '", second, "'"));
 }
 
 absl::Status InlineNets(const std::string& solver_path,

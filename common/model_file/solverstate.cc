@@ -13,8 +13,7 @@ namespace {
 absl::StatusOr<caffe::SolverState> ReadAny(const std::string& path) {
   if (IsHdf5File(path)) return ReadHdf5State(path);
   caffe::SolverState state;
-  RETURN_IF_ERROR(
-      ReadBinaryProto(path, kMaxProtoBytes, "solverstate", &state));
+  RETURN_IF_ERROR(ReadBinaryProto(path, kMaxProtoBytes, "solverstate", &state));
   return state;
 }
 
@@ -24,8 +23,9 @@ absl::StatusOr<caffe::SolverState> ReadSolverState(const std::string& path) {
   ASSIGN_OR_RETURN(caffe::SolverState state, ReadAny(path));
   if (!state.has_iter())
     return absl::InvalidArgumentError(absl::StrCat(
-        path, ": holds no iteration: is it a .solverstate? (a .caffemodel is "
-              "given with --weights)"));
+        path,
+        ": holds no iteration: is it a .solverstate? (a .caffemodel is "
+        "given with --weights)"));
   if (state.iter() < 0 || state.current_step() < 0)
     return absl::InvalidArgumentError(
         absl::StrCat(path, ": a negative iteration or step"));

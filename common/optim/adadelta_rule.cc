@@ -27,8 +27,7 @@ CSSP_SIMD_CLONES void UpdateAdaDelta(AdaDeltaFactors f, const float* in,
   for (int64_t i = 0; i < n; ++i) {
     const float gradients = momentum * h1[i] + fresh * (g[i] * g[i]);
     h1[i] = gradients;
-    const float step =
-        g[i] * std::sqrt((delta + h2[i]) / (delta + gradients));
+    const float step = g[i] * std::sqrt((delta + h2[i]) / (delta + gradients));
     h2[i] = momentum * h2[i] + fresh * (step * step);
     out[i] = in[i] - rate * step;
   }

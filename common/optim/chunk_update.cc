@@ -1,11 +1,18 @@
 #include "common/optim/chunk_update.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/container/inlined_vector.h"
 #include "common/base/status_macros.h"
 
 namespace cssp {
+namespace {
+
+// Floats: weights, gradient and two histories of a stripe fit in 256 KiB.
+constexpr int64_t kStripe = 8192;
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<ChunkUpdate>> ChunkUpdate::Create(
     const caffe::SolverParameter& solver) {
@@ -46,20 +53,32 @@ void ChunkUpdate::Apply(const UpdateStep& step, float clip_scale,
   const float scale = clip_scale * iter_scale_;
   absl::InlinedVector<float*, 4> slots(history.size());
   for (const UpdateSegment& segment : segments) {
-    const auto in = weights_in.subspan(segment.offset, segment.count);
-    const auto out = weights_out.subspan(segment.offset, segment.count);
-    const auto gradient = mean.subspan(segment.offset, segment.count);
     if (segment.statistic) {
-      const float fraction = segment.moving_average_fraction;
-      for (int64_t i = 0; i < segment.count; ++i)
-        out[i] = fraction * in[i] + gradient[i] * iter_scale_;
+      ApplyStatistic(segment, weights_in, weights_out, mean);
       continue;
     }
-    regularizer_.Apply(scale, segment.multipliers, in, gradient);
-    for (size_t k = 0; k < history.size(); ++k)
-      slots[k] = history[k] + segment.offset;
-    rule_->Apply(step, segment.multipliers, in, out, slots, gradient);
+    // Decay and rule take turns stripe by stripe, while a stripe is in cache.
+    const int64_t end = segment.offset + segment.count;
+    for (int64_t at = segment.offset; at < end; at += kStripe) {
+      const int64_t count = std::min(kStripe, end - at);
+      const auto in = weights_in.subspan(at, count);
+      const auto gradient = mean.subspan(at, count);
+      for (size_t k = 0; k < history.size(); ++k) slots[k] = history[k] + at;
+      regularizer_.Apply(scale, segment.multipliers, in, gradient);
+      rule_->Apply(step, segment.multipliers, in,
+                   weights_out.subspan(at, count), slots, gradient);
+    }
   }
+}
+
+void ChunkUpdate::ApplyStatistic(const UpdateSegment& segment,
+                                 absl::Span<const float> weights_in,
+                                 absl::Span<float> weights_out,
+                                 absl::Span<const float> mean) const {
+  const float fraction = segment.moving_average_fraction;
+  const int64_t end = segment.offset + segment.count;
+  for (int64_t i = segment.offset; i < end; ++i)
+    weights_out[i] = fraction * weights_in[i] + mean[i] * iter_scale_;
 }
 
 }  // namespace cssp

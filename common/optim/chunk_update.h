@@ -23,8 +23,8 @@ struct UpdateSegment {
   float moving_average_fraction = 0;  // statistic only
 };
 
-// Immutable.  The order inside one update is BVLC's: (clip factor, 1/iter_size),
-// decay, rule.  Statistics skip all of it:
+// Immutable.  The order inside one update is BVLC's: (clip factor,
+// 1/iter_size), decay, rule.  Statistics skip all of it:
 //   value = fraction * value + mean / iter_size.
 class ChunkUpdate {
  public:
@@ -62,6 +62,11 @@ class ChunkUpdate {
         regularizer_(regularizer),
         clip_(clip),
         iter_scale_(1.0f / static_cast<float>(iter_size)) {}
+
+  void ApplyStatistic(const UpdateSegment& segment,
+                      absl::Span<const float> weights_in,
+                      absl::Span<float> weights_out,
+                      absl::Span<const float> mean) const;
 
   const std::unique_ptr<UpdateRule> rule_;
   const Regularizer regularizer_;

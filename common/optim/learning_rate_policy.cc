@@ -36,15 +36,14 @@ double Inverse(const caffe::SolverParameter& solver, int64_t clock, int) {
 
 double Polynomial(const caffe::SolverParameter& solver, int64_t clock, int) {
   if (clock >= solver.max_iter()) return 0;
-  const float left = 1.0f - static_cast<float>(clock) /
-                                static_cast<float>(solver.max_iter());
+  const float left =
+      1.0f - static_cast<float>(clock) / static_cast<float>(solver.max_iter());
   return std::pow(double{left}, double{solver.power()});
 }
 
 double Sigmoid(const caffe::SolverParameter& solver, int64_t clock, int) {
-  const float x = -solver.gamma() *
-                  (static_cast<float>(clock) -
-                   static_cast<float>(solver.stepsize()));
+  const float x = -solver.gamma() * (static_cast<float>(clock) -
+                                     static_cast<float>(solver.stepsize()));
   return 1.0 / (1.0 + std::exp(double{x}));
 }
 
@@ -73,9 +72,8 @@ absl::Status UnknownPolicy(const std::string& name) {
   std::string known;
   for (const Policy& policy : kPolicies)
     absl::StrAppend(&known, known.empty() ? "" : ", ", policy.name);
-  return absl::InvalidArgumentError(
-      absl::StrCat("solver: unknown lr_policy '", name,
-                   "' (known policies: ", known, ")"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "solver: unknown lr_policy '", name, "' (known policies: ", known, ")"));
 }
 
 absl::Status CheckWarmUp(const caffe::SolverParameter& solver) {
@@ -140,13 +138,12 @@ int LearningRatePolicy::CurrentStep(int64_t clock) const {
 
 float LearningRatePolicy::Rate(int64_t clock) const {
   const Policy* policy = Find(solver_.lr_policy());
-  const float rate = static_cast<float>(
-      double{solver_.base_lr()} *
-      policy->factor(solver_, clock, CurrentStep(clock)));
+  const float rate =
+      static_cast<float>(double{solver_.base_lr()} *
+                         policy->factor(solver_, clock, CurrentStep(clock)));
   const int64_t interval = solver_.rampup_interval();
   if (clock >= interval) return rate;
-  const float share =
-      static_cast<float>(clock) / static_cast<float>(interval);
+  const float share = static_cast<float>(clock) / static_cast<float>(interval);
   return solver_.rampup_lr() + (rate - solver_.rampup_lr()) * share;
 }
 

@@ -41,9 +41,9 @@ class RmsPropRule final : public UpdateRule {
              absl::Span<float* const> history,
              absl::Span<float> gradient) const override {
     CheckSpans(weights_in, weights_out, history, 1, gradient);
-    UpdateRmsProp({decay_, delta_, step.rate * blob.lr_mult},
-                  weights_in.data(), weights_out.data(), history[0],
-                  gradient.data(), gradient.size());
+    UpdateRmsProp({decay_, delta_, step.rate * blob.lr_mult}, weights_in.data(),
+                  weights_out.data(), history[0], gradient.data(),
+                  gradient.size());
   }
 
  private:

@@ -25,9 +25,8 @@ absl::Status CheckRange(const char* name, float value, float low, float high);
 
 // CHECKs that the arrays of one Apply agree in length: the caller's bug else.
 void CheckSpans(absl::Span<const float> weights_in,
-                absl::Span<float> weights_out,
-                absl::Span<float* const> history, int num_history,
-                absl::Span<float> gradient);
+                absl::Span<float> weights_out, absl::Span<float* const> history,
+                int num_history, absl::Span<float> gradient);
 
 }  // namespace cssp
 

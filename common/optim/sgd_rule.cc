@@ -32,8 +32,7 @@ class SgdRule final : public UpdateRule {
              absl::Span<float> gradient) const override {
     CheckSpans(weights_in, weights_out, history, 1, gradient);
     UpdateSgd(momentum_, step.rate * blob.lr_mult, weights_in.data(),
-              weights_out.data(), history[0], gradient.data(),
-              gradient.size());
+              weights_out.data(), history[0], gradient.data(), gradient.size());
   }
 
  private:

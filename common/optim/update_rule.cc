@@ -35,15 +35,14 @@ RuleOr UpdateRule::Create(const caffe::SolverParameter& solver) {
 
 absl::Status CheckRange(const char* name, float value, float low, float high) {
   if (value >= low && value < high) return absl::OkStatus();  // NaN fails
-  return absl::InvalidArgumentError(absl::StrCat(
-      "solver: ", name, " is ", value, ": it must lie in [", low, ", ",
-      high, ")"));
+  return absl::InvalidArgumentError(absl::StrCat("solver: ", name, " is ",
+                                                 value, ": it must lie in [",
+                                                 low, ", ", high, ")"));
 }
 
 void CheckSpans(absl::Span<const float> weights_in,
-                absl::Span<float> weights_out,
-                absl::Span<float* const> history, int num_history,
-                absl::Span<float> gradient) {
+                absl::Span<float> weights_out, absl::Span<float* const> history,
+                int num_history, absl::Span<float> gradient) {
   CHECK_EQ(weights_in.size(), gradient.size()) << "update of unequal spans";
   CHECK_EQ(weights_out.size(), gradient.size()) << "update of unequal spans";
   CHECK_EQ(history.size(), num_history) << "wrong number of history arrays";

@@ -86,8 +86,7 @@ TEST(MeanTest, RoundTripAndDamage) {
   EXPECT_EQ(cut.status().code(), absl::StatusCode::kDataLoss);
   mean.add_data(5);
   ASSERT_TRUE(WriteMean(mean, path).ok());
-  EXPECT_EQ(ReadMean(path).status().code(),
-            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(ReadMean(path).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 }  // namespace

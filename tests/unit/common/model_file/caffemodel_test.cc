@@ -1,9 +1,8 @@
 #include "common/model_file/caffemodel.h"
 
-#include <hdf5.h>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <hdf5.h>
 
 #include "common/model_file/blob_proto.h"
 #include "tests/unit/common/model_file/scratch_folder.h"
@@ -56,8 +55,7 @@ TEST(CaffemodelTest, EveryTruncationIsNoticedOrHoldsWholeLayers) {
   const std::string bytes = TwoLayers().SerializeAsString();
   int refused = 0;
   for (size_t size = 0; size < bytes.size(); ++size) {
-    const auto net =
-        ReadCaffemodel(folder.Write("cut", bytes.substr(0, size)));
+    const auto net = ReadCaffemodel(folder.Write("cut", bytes.substr(0, size)));
     if (!net.ok()) {
       ++refused;
       continue;
@@ -92,9 +90,9 @@ TEST(CaffemodelTest, WritingToNoFolderFails) {
   const absl::Status status =
       WriteCaffemodel(TwoLayers(), folder.Path("none/n.caffemodel"));
   EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
-  EXPECT_EQ(WriteCaffemodel(TwoLayers(), folder.Path("none/n.caffemodel.h5"))
-                .code(),
-            absl::StatusCode::kNotFound);
+  EXPECT_EQ(
+      WriteCaffemodel(TwoLayers(), folder.Path("none/n.caffemodel.h5")).code(),
+      absl::StatusCode::kNotFound);
 }
 
 TEST(CaffemodelTest, AFailedWriteLeavesTheOldFile) {
@@ -138,9 +136,9 @@ TEST(CaffemodelTest, Hdf5LayoutIsCaffes) {
     const hid_t array = H5Dopen2(file, name, H5P_DEFAULT);
     ASSERT_GE(array, 0) << name;
     float values[6] = {};
-    EXPECT_GE(H5Dread(array, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT,
-                      values),
-              0);
+    EXPECT_GE(
+        H5Dread(array, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values),
+        0);
     EXPECT_EQ(std::abs(values[5]), 6);
     H5Dclose(array);
   }
@@ -171,7 +169,8 @@ TEST(CaffemodelTest, TruncatedHdf5IsRefused) {
   ASSERT_TRUE(WriteCaffemodel(TwoLayers(), path).ok());
   const std::string bytes = ScratchFolder::Read(path);
   for (size_t size : {bytes.size() / 2, bytes.size() - 1, size_t{100}}) {
-    const auto cut = ReadCaffemodel(folder.Write("c.h5", bytes.substr(0, size)));
+    const auto cut =
+        ReadCaffemodel(folder.Write("c.h5", bytes.substr(0, size)));
     EXPECT_EQ(cut.status().code(), absl::StatusCode::kDataLoss) << size;
   }
 }

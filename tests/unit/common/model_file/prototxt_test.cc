@@ -22,9 +22,8 @@ std::string NetError(const std::string& text) {
 
 TEST(ParseTextTest, ReadsANet) {
   caffe::NetParameter net;
-  ASSERT_TRUE(ParseText("name: 'n' # a comment\nlayer { name: 'a' }", "n",
-                        &net)
-                  .ok());
+  ASSERT_TRUE(
+      ParseText("name: 'n' # a comment\nlayer { name: 'a' }", "n", &net).ok());
   EXPECT_EQ(net.layer(0).name(), "a");
 }
 

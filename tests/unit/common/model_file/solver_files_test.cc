@@ -1,7 +1,7 @@
-#include <filesystem>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <filesystem>
 
 #include "common/model_file/prototxt.h"
 #include "tests/unit/common/model_file/scratch_folder.h"
@@ -30,8 +30,8 @@ TEST(ReadSolverTest, UpgradesTheOldType) {
 
 TEST(ReadSolverTest, BothTypesAreRefused) {
   const ScratchFolder folder;
-  const auto solver = ReadSolver(
-      folder.Write("s.prototxt", "solver_type: SGD type: 'Adam'"));
+  const auto solver =
+      ReadSolver(folder.Write("s.prototxt", "solver_type: SGD type: 'Adam'"));
   EXPECT_EQ(solver.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(solver.status().message()),
               HasSubstr("s.prototxt: both solver_type and type"));
@@ -85,10 +85,10 @@ TEST(InlineNetsTest, ReplacesPathsByNetsInCaffesOrder) {
   folder.Write("train.prototxt", "name: 'train'");
   folder.Write("t0.prototxt", "name: 't0'");
   folder.Write("generic.prototxt", "name: 'generic'");
-  const std::string path = folder.Write(
-      "s.prototxt",
-      "net: 'generic.prototxt' train_net: 'train.prototxt'\n"
-      "test_net: 't0.prototxt' test_net_param { name: 'inline' }");
+  const std::string path =
+      folder.Write("s.prototxt",
+                   "net: 'generic.prototxt' train_net: 'train.prototxt'\n"
+                   "test_net: 't0.prototxt' test_net_param { name: 'inline' }");
   auto solver = ReadSolver(path).value();
   ASSERT_TRUE(InlineNets(path, &solver).ok());
   EXPECT_FALSE(solver.has_net());

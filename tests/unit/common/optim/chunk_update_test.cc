@@ -49,6 +49,31 @@ TEST(ChunkUpdateTest, OrderIsClipIterSizeDecayRule) {
   EXPECT_THAT(history, ElementsAre(1.75f, 2, 0, 0, 2, 0, 0));
 }
 
+// More than one stripe: the same bits as decay and rule over the whole.
+TEST(ChunkUpdateTest, LongSegmentsAreTheSumOfTheirParts) {
+  constexpr int64_t kCount = 20011;
+  const std::string text = "type: 'Adam' momentum: 0.9 weight_decay: 0.01";
+  caffe::SolverParameter solver;
+  CHECK(google::protobuf::TextFormat::ParseFromString(text, &solver));
+  std::vector<float> in(kCount), mean(kCount), out(kCount), expected(kCount);
+  for (int64_t i = 0; i < kCount; ++i) {
+    in[i] = 0.001f * static_cast<float>(i % 777) - 0.3f;
+    mean[i] = 0.002f * static_cast<float>(i % 555) - 0.5f;
+  }
+  std::vector<float> gradient = mean, m(kCount), v(kCount), m2 = m, v2 = v;
+  float* slots[] = {m.data(), v.data()};
+  float* slots2[] = {m2.data(), v2.data()};
+  Update(text)->Apply({0.1f, 2}, 1, {{.offset = 0, .count = kCount}}, in,
+                      absl::MakeSpan(out), slots, absl::MakeSpan(mean));
+  Regularizer::Create(solver)->Apply(1, {1, 1}, in, absl::MakeSpan(gradient));
+  UpdateRule::Create(solver).value()->Apply({0.1f, 2}, {1, 1}, in,
+                                            absl::MakeSpan(expected), slots2,
+                                            absl::MakeSpan(gradient));
+  EXPECT_EQ(out, expected);
+  EXPECT_EQ(m, m2);
+  EXPECT_EQ(v, v2);
+}
+
 TEST(ChunkUpdateTest, WithoutClippingNoNormIsNeeded) {
   const auto update = Update("type: 'SGD'");
   EXPECT_FALSE(update->clips());

@@ -1,9 +1,9 @@
 #include "common/optim/learning_rate_policy.h"
 
-#include <cmath>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <cmath>
 
 #include "absl/strings/str_format.h"
 #include "common/base/logging.h"
@@ -44,8 +44,8 @@ TEST(LearningRatePolicyTest, Exp) {
 
 // Caffe's own log of the LeNet run (lr_policy inv), as it prints them.
 TEST(LearningRatePolicyTest, InvAsCaffeLogsIt) {
-  const auto policy = Policy(
-      "base_lr: 0.01 lr_policy: 'inv' gamma: 0.0001 power: 0.75");
+  const auto policy =
+      Policy("base_lr: 0.01 lr_policy: 'inv' gamma: 0.0001 power: 0.75");
   const auto printed = [&](int64_t clock) {
     return absl::StrFormat("%.6g", policy->Rate(clock));
   };

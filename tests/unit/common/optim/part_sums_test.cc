@@ -1,10 +1,10 @@
+#include <gtest/gtest.h>
+
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <numeric>
 #include <random>
-
-#include <gtest/gtest.h>
 
 #include "common/optim/update_rule.h"
 
@@ -74,8 +74,8 @@ TEST(WeightedSumPartsTest, OutMayBeOfAnyLength) {
   const float weights[] = {0.5f, 0.25f, 0.25f};
   std::vector<float> sum(kCount), expected(kCount);
   for (int i = 0; i < kCount; ++i)
-    expected[i] = (values[0][i] * 0.5f + values[1][i] * 0.25f) +
-                  values[2][i] * 0.25f;
+    expected[i] =
+        (values[0][i] * 0.5f + values[1][i] * 0.25f) + values[2][i] * 0.25f;
   WeightedSumParts(Pointers(values), weights, absl::MakeSpan(sum));
   EXPECT_TRUE(SameBits(sum, expected));
 }

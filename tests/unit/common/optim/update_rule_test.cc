@@ -1,12 +1,12 @@
 #include "common/optim/update_rule.h"
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <random>
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include "common/base/logging.h"
 #include "google/protobuf/text_format.h"
@@ -27,8 +27,8 @@ struct OneWeight {
   float w, g, h, h2 = 0;
 };
 
-OneWeight Step(const std::string& solver, const UpdateStep& step,
-               float lr_mult, OneWeight x) {
+OneWeight Step(const std::string& solver, const UpdateStep& step, float lr_mult,
+               OneWeight x) {
   const auto rule = UpdateRule::Create(Solver(solver)).value();
   float* history[2] = {&x.h, &x.h2};
   rule->Apply(step, {lr_mult, 1}, absl::MakeConstSpan(&x.w, 1),
@@ -41,7 +41,7 @@ OneWeight Step(const std::string& solver, const UpdateStep& step,
 TEST(UpdateRuleTest, SgdByHand) {
   const OneWeight x = Step("type: 'SGD' momentum: 0.5", {0.25f, 0}, 2,
                            {.w = 1, .g = 3, .h = 4});
-  EXPECT_EQ(x.h, 3.5f);   // 0.5 * 4 + 0.25 * 2 * 3
+  EXPECT_EQ(x.h, 3.5f);  // 0.5 * 4 + 0.25 * 2 * 3
   EXPECT_EQ(x.w, -2.5f);
 }
 
@@ -60,25 +60,24 @@ TEST(UpdateRuleTest, AdaGradByHand) {
 }
 
 TEST(UpdateRuleTest, RmsPropByHand) {
-  const OneWeight x =
-      Step("type: 'RMSProp' rms_decay: 0.75 delta: 2", {0.1f, 0}, 1,
-           {.w = 1, .g = 4, .h = 0});
+  const OneWeight x = Step("type: 'RMSProp' rms_decay: 0.75 delta: 2",
+                           {0.1f, 0}, 1, {.w = 1, .g = 4, .h = 0});
   EXPECT_EQ(x.h, 4);           // 0.25 * 16
   EXPECT_FLOAT_EQ(x.w, 0.9f);  // 1 - 0.1 * 4 / (2 + 2)
 }
 
 TEST(UpdateRuleTest, AdaDeltaByHand) {
-  const OneWeight x = Step("type: 'AdaDelta' momentum: 0.5 delta: 1",
-                           {0.1f, 0}, 1, {.w = 1, .g = 2, .h = 4, .h2 = 1});
-  EXPECT_EQ(x.h, 4);              // 0.5 * 4 + 0.5 * 4
-  EXPECT_FLOAT_EQ(x.h2, 1.3f);    // step^2 = 4 * (1 + 1) / (1 + 4) = 1.6
+  const OneWeight x = Step("type: 'AdaDelta' momentum: 0.5 delta: 1", {0.1f, 0},
+                           1, {.w = 1, .g = 2, .h = 4, .h2 = 1});
+  EXPECT_EQ(x.h, 4);            // 0.5 * 4 + 0.5 * 4
+  EXPECT_FLOAT_EQ(x.h2, 1.3f);  // step^2 = 4 * (1 + 1) / (1 + 4) = 1.6
   EXPECT_FLOAT_EQ(x.w, 1 - 0.1f * 1.2649111f);
 }
 
 TEST(UpdateRuleTest, AdamByHandCountsUpdatesFromOne) {
-  const OneWeight x = Step(
-      "type: 'Adam' momentum: 0.5 momentum2: 0.75 delta: 0", {0.1f, 1}, 1,
-      {.w = 1, .g = 2, .h = 1, .h2 = 4});
+  const OneWeight x =
+      Step("type: 'Adam' momentum: 0.5 momentum2: 0.75 delta: 0", {0.1f, 1}, 1,
+           {.w = 1, .g = 2, .h = 1, .h2 = 4});
   EXPECT_EQ(x.h, 1.5f);
   EXPECT_EQ(x.h2, 4);
   // t = 2: sqrt(1 - 0.75^2) / (1 - 0.5^2) = 0.8819171; m / sqrt(v) = 0.75.
@@ -134,8 +133,7 @@ struct Arrays {
 void ApplyRange(const UpdateRule& rule, int from, int count, Arrays* a,
                 float* out) {
   float* history[2] = {a->h.data() + from, a->h2.data() + from};
-  rule.Apply({0.01f, 3}, {2, 1},
-             absl::MakeConstSpan(a->w.data() + from, count),
+  rule.Apply({0.01f, 3}, {2, 1}, absl::MakeConstSpan(a->w.data() + from, count),
              absl::MakeSpan(out + from, count),
              absl::MakeConstSpan(history, rule.num_history()),
              absl::MakeSpan(a->g.data() + from, count));
@@ -199,8 +197,7 @@ std::vector<float> Regularized(const std::string& solver, float scale,
                                float decay_mult, std::vector<float> weights,
                                std::vector<float> gradient) {
   const auto regularizer = Regularizer::Create(Solver(solver)).value();
-  regularizer.Apply(scale, {1, decay_mult}, weights,
-                    absl::MakeSpan(gradient));
+  regularizer.Apply(scale, {1, decay_mult}, weights, absl::MakeSpan(gradient));
   return gradient;
 }
 

@@ -8,12 +8,12 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
 #include "common/model_file/blob_proto.h"
 #include "common/model_file/caffemodel.h"
-#include "common/model_file/prototxt.h"
 #include "common/model_file/solverstate.h"
 #include "common/optim/learning_rate_policy.h"
 #include "worker/net/net_passes.h"
@@ -58,6 +58,24 @@ absl::StatusOr<caffe::NetParameter> ReadUpgraded(const std::string& path) {
       UpgradeNet(std::move(trained));
   if (!upgraded.ok()) return Annotate(upgraded.status(), path);
   return upgraded;
+}
+
+// The weights that belong to a .solverstate: where it says they are, beside it
+// under that name (snapshots get moved), or beside it under its own name.
+absl::StatusOr<std::string> FindLearnedNet(const std::string& path,
+                                           const std::string& learned) {
+  const std::string folder = path.substr(0, path.rfind('/') + 1);
+  std::vector<std::string> places = {
+      learned, folder + learned.substr(learned.rfind('/') + 1)};
+  const size_t kind = path.rfind(".solverstate");
+  if (kind != std::string::npos)
+    places.push_back(absl::StrCat(path.substr(0, kind), ".caffemodel",
+                                  path.substr(kind + 12)));
+  for (const std::string& place : places)
+    if (access(place.c_str(), R_OK) == 0) return place;
+  return absl::NotFoundError(
+      absl::StrCat(path, ": its weights are not found at any of ",
+                   absl::StrJoin(places, ", ")));
 }
 
 }  // namespace
@@ -125,8 +143,10 @@ absl::StatusOr<int64_t> RestoreSnapshot(
   RETURN_IF_ERROR(Annotate(CheckHistory(state, net, history.size()), path));
   if (state.has_learned_net() && !state.learned_net().empty()) {
     ASSIGN_OR_RETURN(const std::string model,
-                     ResolvePath(state.learned_net(), path));
-    RETURN_IF_ERROR(LoadWeightsFiles(model, net));
+                     FindLearnedNet(path, state.learned_net()));
+    ASSIGN_OR_RETURN(const caffe::NetParameter trained, ReadUpgraded(model));
+    RETURN_IF_ERROR(Annotate(net.LoadWeights(trained), model));
+    net.WeightsChanged();
   }
   const std::vector<int> order = LayerOrder(net);
   for (int i = 0; i < state.history_size(); ++i) {

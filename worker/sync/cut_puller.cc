@@ -55,7 +55,7 @@ absl::Status CutPuller::Pull(int64_t clock, int slot, absl::Span<float> slab,
     RETURN_IF_ERROR(failure_);
     clock_ = clock;
     slot_ = slot;
-    gone_ = false;
+    refused_ = ps::Reason::kNone;
     missing_ = chunks;
     std::fill(here_.begin(), here_.end(), false);
   }
@@ -63,14 +63,18 @@ absl::Status CutPuller::Pull(int64_t clock, int slot, absl::Span<float> slab,
     client_->SendPullExact(chunk, slot, clock);
   absl::MutexLock lock(&mu_);
   const auto over = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) {
-    return missing_ == 0 || gone_ || !failure_.ok();
+    return missing_ == 0 || refused_ != ps::Reason::kNone || !failure_.ok();
   };
   const bool in_time = mu_.AwaitWithTimeout(absl::Condition(&over), timeout);
   clock_ = -1;
   RETURN_IF_ERROR(failure_);
-  if (gone_)
+  if (refused_ == ps::Reason::kGone)
     return absl::NotFoundError(
         absl::StrCat("the servers no longer keep version ", clock));
+  if (refused_ != ps::Reason::kNone)
+    return absl::UnavailableError(
+        absl::StrCat("a server refuses version ", clock, " slot ", slot, ": ",
+                     ps::ReasonName(refused_)));
   if (!in_time)
     return absl::DeadlineExceededError(
         absl::StrCat("version ", clock, " did not come within ",
@@ -111,7 +115,7 @@ void CutPuller::OnValuesEnd(const ps::MessageHeader& header, float* memory,
 
 void CutPuller::OnPullRefused(const ps::MessageHeader& header) {
   absl::MutexLock lock(&mu_);
-  if (header.clock == clock_ && header.slot == slot_) gone_ = true;
+  if (header.clock == clock_ && header.slot == slot_) refused_ = header.reason;
 }
 
 void CutPuller::OnFatal(const absl::Status& status) {

@@ -55,7 +55,7 @@ class CutPuller final : private PsClientEvents {
   std::vector<float> landing_ ABSL_GUARDED_BY(mu_);  // written by the network
   std::vector<bool> here_ ABSL_GUARDED_BY(mu_);
   int missing_ ABSL_GUARDED_BY(mu_) = 0;
-  bool gone_ ABSL_GUARDED_BY(mu_) = false;
+  ps::Reason refused_ ABSL_GUARDED_BY(mu_) = ps::Reason::kNone;
   absl::Status failure_ ABSL_GUARDED_BY(mu_);
 
   std::unique_ptr<PsClient> client_;  // last: its thread calls us

@@ -7,6 +7,7 @@
 #include "common/base/status_macros.h"
 #include "common/base/thread.h"
 #include "common/ps/layout_proto.h"
+#include "server/checkpoint/checkpoint_io.h"
 #include "server/coordinator/coordinator.h"
 #include "server/coordinator/job_spec.h"
 
@@ -150,7 +151,13 @@ absl::StatusOr<control::DeclareLayoutResponse> Coordinator::DeclareLayout(
   *open.mutable_blobs() = request.blobs();
   *open.mutable_shard_map() = model.map;
   open.set_start_clock(job->status.start_clock());
-  open.set_restore_checkpoint(job->spec.resume_checkpoint());
+  if (const std::string& id = job->spec.resume_checkpoint(); !id.empty()) {
+    // Only this server's store has it.
+    ASSIGN_OR_RETURN(const Manifest manifest,
+                     ReadManifest(*options_.store, id));
+    open.set_restore_checkpoint(id);
+    open.set_manifest(manifest.SerializeAsString());
+  }
   job->opening = Job::Opening::kUnderWay;
   lock.Release();
 

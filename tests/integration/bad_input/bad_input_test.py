@@ -35,14 +35,15 @@ class BadInput(programs.ProgramTest):
         (self.work / name).write_text(text)
 
     def refused(self, *command, says):
-        """Exit code 2 and one line on stderr (beside log lines) with all of `says`."""
-        out, err = self.run_program(*command, rc=2, timeout=30)
-        lines = [line for line in err.splitlines()
-                 if line.strip() and not (line[0] in "IWE" and line[1:5].isdigit())]
+        """Exit code 2, and one line of the program's own with all of `says`, last.
+        (Log lines, and the net that Caffe prints into its log, come before.)"""
+        _, err = self.run_program(*command, rc=2, timeout=30)
+        name = pathlib.Path(command[0]).name
+        lines = [line for line in err.splitlines() if line.startswith(f"{name}: ")]
         self.assertEqual(len(lines), 1, err)
+        self.assertEqual(lines[0], err.splitlines()[-1], err)
         for text in says:
             self.assertIn(text, lines[0])
-        return lines[0]
 
     def train_refused(self, *says):
         return self.refused(CAFFE, "train", "-solver=solver.prototxt", says=says)
@@ -54,7 +55,7 @@ class BadInput(programs.ProgramTest):
 
     def test_unknown_layer_type(self):
         self.write("net.prototxt", NET.replace('"InnerProduct"', '"InerProduct"'))
-        self.train_refused("net.prototxt", "'ip'", "InerProduct", "InnerProduct")
+        self.train_refused("'ip'", "InerProduct", "InnerProduct")
 
     def test_misspelt_field(self):
         self.write("net.prototxt", NET.replace("num_output", "num_outputs"))
@@ -131,16 +132,18 @@ layer { name: "sum" type: "Eltwise" bottom: "data" bottom: "ip" top: "sum" }""")
 
     def test_unreachable_coordinator(self):
         self.refused(BIN / "psctl", "--coordinator=127.0.0.1:1", "list", says=["127.0.0.1:1"])
+        self.write("token", "0" * 64)
         self.refused(BIN / "caffe-worker", "--coordinator=127.0.0.1:1", "--job=none", "--rank=0",
-                     says=["127.0.0.1:1"])
+                     "--token_file=token", says=["127.0.0.1:1"])
 
     def test_unknown_job(self):
         _, coordinator = self.start_servers(1, tag="unknown")
         for verb in ("describe", "cancel", "checkpoint", "watch"):
             self.refused(BIN / "psctl", f"--coordinator={coordinator}", verb, "nosuch-7",
                          says=["nosuch-7"])
+        self.write("token", "0" * 64)
         self.refused(BIN / "caffe-worker", f"--coordinator={coordinator}", "--job=nosuch-7",
-                     "--rank=0", says=["nosuch-7"])
+                     "--rank=0", "--token_file=token", says=["nosuch-7"])
 
     def test_psctl_refuses_a_bad_job_before_it_submits(self):
         _, coordinator = self.start_servers(1, tag="submit")

@@ -101,7 +101,7 @@ class Monitoring(programs.ProgramTest):
             self.check("record", expression, may_be_empty=False)
         for name, expression in alerts:
             self.check(name, expression, may_be_empty=True)
-            for metric in re.findall(r"\bcssp_\w+|\bprocess_\w+", expression):
+            for metric in re.findall(r"(?<![:\w])(?:cssp|process)_\w+", expression):
                 self.check(name, metric, may_be_empty=False)
         page = self.scrape_text()
         if shutil.which("promtool"):

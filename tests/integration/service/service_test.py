@@ -133,7 +133,7 @@ class Service(programs.ProgramTest):
 
     def test_a_killed_worker_stops_nobody(self):
         servers, self.coordinator = self.start_servers(2, tag="kill")
-        client, job = self.start_job("kill", 1500, 0, "--workers=3")
+        client, job = self.start_job("kill", 6000, 0, "--workers=3")
         self.wait_clock(job, 40)
         before = self.describe(job)
         victim = [w for w in before["workers"] if int(w.get("rank", 0)) == 2][0]
@@ -143,7 +143,7 @@ class Service(programs.ProgramTest):
         self.assertEqual(status["state"], "JOB_SUCCEEDED", status)
         states = {int(w.get("rank", 0)): w["state"] for w in status["workers"]}
         self.assertEqual(states[2], "dead")
-        self.assertEqual(int(status["clock"]), 1500)
+        self.assertEqual(int(status["clock"]), 6000)
         for server in servers:
             self.assertIsNone(server.poll(), "a server went down with the worker")
 

@@ -9,6 +9,7 @@
 #include "absl/time/clock.h"
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
+#include "common/transport/metered_transport.h"
 #include "server/service/shard_controls.h"
 
 namespace cssp {
@@ -80,6 +81,7 @@ absl::Status Daemon::OpenParts() {
     RETURN_IF_ERROR(StartRegistration());
   }
   shard_metrics_ = std::make_unique<ShardHostMetrics>(registry_);
+  transport_metrics_ = std::make_unique<TransportMetrics>(registry_);
   ShardHostOptions host;
   host.data_host = config_.bind_host();
   host.data_port = config_.data_port();
@@ -87,6 +89,14 @@ absl::Status Daemon::OpenParts() {
   host.store = store_.get();
   host.store_directory = store_directory();
   host.metrics = shard_metrics_.get();
+  host.make_transport = [this](const TransportOptions& options,
+                               TransportHandler& handler) {
+    return MakeMeteredTransport(
+        [&options](TransportHandler& inner) {
+          return MakeUcxTransport(options, inner);
+        },
+        *transport_metrics_, handler);
+  };
   host.on_checkpoint = [this](const control::ShardCheckpoint& part) {
     OnCheckpoint(part);
   };

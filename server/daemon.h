@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "common/metrics/exposer.h"
 #include "common/metrics/metrics.h"
+#include "common/transport/metrics.h"
 #include "proto/config.pb.h"
 #include "proto/control.pb.h"
 #include "server/coordinator/coordinator.h"
@@ -58,6 +59,7 @@ class Daemon {
   const ServerConfig config_;
   MetricsRegistry registry_;
   std::unique_ptr<ShardHostMetrics> shard_metrics_;
+  std::unique_ptr<TransportMetrics> transport_metrics_;
   std::unique_ptr<CoordinatorMetrics> coordinator_metrics_;
   std::unique_ptr<MetricsExposer> exposer_;
   std::unique_ptr<ParamStore> store_;

@@ -16,6 +16,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "common/base/status_macros.h"
+#include "common/config/flag_set.h"
 
 namespace cssp {
 namespace {
@@ -105,12 +106,15 @@ absl::Status MergeFile(const std::string& file, Message* config,
   return absl::OkStatus();
 }
 
-// Whether some other process's configuration has this field.
-bool KnownElsewhere(const Message& config, const std::string& name) {
+// What a variable may have meant: a field of this or another process nearest
+// to `name`; `name` itself where another process has it; or empty.
+std::string NearestField(const Message& config, const std::string& name) {
   const auto* file = config.GetDescriptor()->file();
+  std::vector<std::string> names;
   for (int i = 0; i < file->message_type_count(); ++i)
-    if (file->message_type(i)->FindFieldByName(name) != nullptr) return true;
-  return false;
+    for (int j = 0; j < file->message_type(i)->field_count(); ++j)
+      names.push_back(file->message_type(i)->field(j)->name());
+  return NearestName(name, names);
 }
 
 absl::Status MergeVariable(absl::string_view entry, Message* config,
@@ -124,11 +128,13 @@ absl::Status MergeVariable(absl::string_view entry, Message* config,
   const std::string variable = absl::StrCat("CSSP_", parts.first);
   const std::string top = path.substr(0, path.find('.'));
   if (config->GetDescriptor()->FindFieldByName(top) == nullptr) {
-    // Tests' own variables, and other programs' fields, are not for us.
-    if (!absl::StartsWith(top, "test_") && !KnownElsewhere(*config, top))
-      origins->warnings.push_back(absl::StrCat(
-          "environment variable ", variable, " names no field; known are ",
-          FieldNames(*config->GetDescriptor())));
+    // Other programs' fields, and what resembles none, are not for us.
+    const std::string nearest = NearestField(*config, top);
+    if (!nearest.empty() && nearest != top)
+      origins->warnings.push_back(
+          absl::StrCat("environment variable ", variable,
+                       " names no field; did you mean CSSP_",
+                       absl::AsciiStrToUpper(nearest), "?"));
     return absl::OkStatus();
   }
   RETURN_IF_ERROR(

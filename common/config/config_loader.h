@@ -26,7 +26,7 @@ struct ConfigSources {
 // Paths that are not in it have the proto's default.
 struct ConfigOrigins {
   std::map<std::string, std::string> origin;
-  // Variables that name no field of any process: probably misspelt.
+  // Variables that name no field but nearly do: probably misspelt.
   std::vector<std::string> warnings;
 };
 

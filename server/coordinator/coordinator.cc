@@ -129,7 +129,7 @@ absl::StatusOr<JobStatus> Coordinator::CancelJob(const std::string& id) {
     TellWorkersLocked(*job, stop);
     NoteLocked(*job, "cancelled: workers stop after the clock they are in");
   } else {
-    EndLocked(job, control::JOB_CANCELLED, "cancelled");
+    EndLocked(job, control::JOB_CANCELLED, "");
   }
   return SummaryLocked(*job);
 }

@@ -271,7 +271,7 @@ void Coordinator::SettleLocked(const JobPtr& job) {
     }
     if (job->cancelling &&
         (live == 0 || Now() - job->cancel_since > options_.stop_wait))
-      return EndLocked(job, control::JOB_CANCELLED, "cancelled");
+      return EndLocked(job, control::JOB_CANCELLED, "");
     if (live > 0) return;
     if (done == 0)
       return EndLocked(job, control::JOB_FAILED,

@@ -69,12 +69,14 @@ TEST(ConfigLoader, MisspeltOverridesAreRefused) {
 TEST(ConfigLoader, EnvironmentOfOthersIsLeftAlone) {
   ConfigSources sources;
   sources.environment = {"CSSP_SPAWN_EVALUATOR=0", "CSSP_TEST_DATA=/x",
+                         "CSSP_BUILD_DIR=/y",
                          "CSSP_CONTORL_PORT=9"};
   ServerConfig config;
   auto origins = LoadConfig(sources, &config);
   ASSERT_TRUE(origins.ok());
   ASSERT_EQ(origins->warnings.size(), 1u);
   EXPECT_THAT(origins->warnings[0], HasSubstr("CSSP_CONTORL_PORT"));
+  EXPECT_THAT(origins->warnings[0], HasSubstr("CSSP_CONTROL_PORT?"));
   sources.environment = {"CSSP_LEASE__LEESE=9"};
   EXPECT_TRUE(absl::IsInvalidArgument(LoadConfig(sources, &config).status()));
 }

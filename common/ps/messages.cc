@@ -41,15 +41,25 @@ class Reader {
 };
 
 constexpr const char* kTypeNames[] = {
-    "?",         "Hello",   "HelloAck", "Init",     "Push",     "PushAck",
-    "Pull",      "PullExact", "Values", "Norms",    "Subscribe", "Refused",
-    "TableInc",  "TableGet", "TableRows", "Goodbye"};
+    "?",        "Hello",     "HelloAck",  "Init",   "Push",      "PushAck",
+    "Pull",     "PullExact", "Values",    "Norms",  "Subscribe", "Refused",
+    "TableInc", "TableGet",  "TableRows", "Goodbye"};
 constexpr int kNumTypes = sizeof(kTypeNames) / sizeof(kTypeNames[0]);
-constexpr const char* kReasonNames[] = {
-    "none",          "wrong token",     "wrong job epoch", "wrong map epoch",
-    "too stale",     "too far ahead",   "not mine",        "bad length",
-    "bad checksum",  "unknown job",     "gone",            "duplicate",
-    "not ready",     "fenced",          "bad message"};
+constexpr const char* kReasonNames[] = {"none",
+                                        "wrong token",
+                                        "wrong job epoch",
+                                        "wrong map epoch",
+                                        "too stale",
+                                        "too far ahead",
+                                        "not mine",
+                                        "bad length",
+                                        "bad checksum",
+                                        "unknown job",
+                                        "gone",
+                                        "duplicate",
+                                        "not ready",
+                                        "fenced",
+                                        "bad message"};
 constexpr int kNumReasons = sizeof(kReasonNames) / sizeof(kReasonNames[0]);
 
 }  // namespace
@@ -84,8 +94,8 @@ void EncodeHeader(const MessageHeader& header, absl::Span<uint8_t> out) {
 
 absl::StatusOr<MessageHeader> DecodeHeader(absl::Span<const uint8_t> bytes) {
   if (bytes.size() != kHeaderBytes) {
-    return absl::DataLossError(absl::StrCat("header of ", bytes.size(),
-                                            " bytes, not ", kHeaderBytes));
+    return absl::DataLossError(
+        absl::StrCat("header of ", bytes.size(), " bytes, not ", kHeaderBytes));
   }
   Reader reader(bytes.data());
   uint32_t magic;
@@ -131,19 +141,18 @@ absl::StatusOr<MessageHeader> DecodeHeader(absl::Span<const uint8_t> bytes) {
   reader.Get(&header.payload_crc);
   if (header.payload_bytes > kMaxPayloadBytes) {
     return absl::InvalidArgumentError(
-        absl::StrCat("payload of ", header.payload_bytes,
-                     " bytes, at most ", kMaxPayloadBytes));
+        absl::StrCat("payload of ", header.payload_bytes, " bytes, at most ",
+                     kMaxPayloadBytes));
   }
   return header;
 }
 
 std::string ToString(const MessageHeader& h) {
-  return absl::StrCat(kTypeNames[static_cast<int>(h.type) % kNumTypes],
-                      " job ", h.job, ".", h.job_epoch, " rank ", h.rank, ".",
-                      h.incarnation, " chunk ", h.chunk, " slot ", h.slot,
-                      " clock ", h.clock, " based_on ", h.based_on, " seq ",
-                      h.sequence, " bytes ", h.payload_bytes, " reason ",
-                      ReasonName(h.reason));
+  return absl::StrCat(
+      kTypeNames[static_cast<int>(h.type) % kNumTypes], " job ", h.job, ".",
+      h.job_epoch, " rank ", h.rank, ".", h.incarnation, " chunk ", h.chunk,
+      " slot ", h.slot, " clock ", h.clock, " based_on ", h.based_on, " seq ",
+      h.sequence, " bytes ", h.payload_bytes, " reason ", ReasonName(h.reason));
 }
 
 }  // namespace cssp::ps

@@ -14,7 +14,9 @@
 namespace cssp::ps {
 namespace {
 
-int64_t RoundUp(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+int64_t RoundUp(int64_t n, int64_t unit) {
+  return (n + unit - 1) / unit * unit;
+}
 
 absl::Status BlobError(const BlobSpec& blob, absl::string_view what) {
   return absl::InvalidArgumentError(
@@ -34,12 +36,12 @@ bool ShapeHasCount(const BlobSpec& blob) {
 absl::Status CheckBlob(const BlobSpec& blob) {
   if (blob.key.empty()) return BlobError(blob, "the key is empty");
   if (blob.count <= 0 || blob.count > SlabLayout::kMaxFloats) {
-    return BlobError(blob, absl::StrCat("count ", blob.count,
-                                        " is outside 1..2^40"));
+    return BlobError(blob,
+                     absl::StrCat("count ", blob.count, " is outside 1..2^40"));
   }
   if (!blob.shape.empty() && !ShapeHasCount(blob)) {
-    return BlobError(blob, absl::StrCat("the shape does not have count ",
-                                        blob.count));
+    return BlobError(
+        blob, absl::StrCat("the shape does not have count ", blob.count));
   }
   if (!std::isfinite(blob.lr_mult) || !std::isfinite(blob.decay_mult) ||
       !std::isfinite(blob.moving_average_fraction)) {
@@ -53,9 +55,8 @@ absl::Status CheckBlobs(const std::vector<BlobSpec>& blobs) {
     return absl::InvalidArgumentError("the model has no parameters");
   }
   if (blobs.size() > static_cast<size_t>(SlabLayout::kMaxBlobs)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(blobs.size(), " parameters; at most ",
-                     SlabLayout::kMaxBlobs));
+    return absl::InvalidArgumentError(absl::StrCat(
+        blobs.size(), " parameters; at most ", SlabLayout::kMaxBlobs));
   }
   std::unordered_set<std::string> keys;
   int64_t total = 0;
@@ -160,8 +161,8 @@ absl::StatusOr<SlabLayout> SlabLayout::Create(std::vector<BlobSpec> blobs,
   for (int b = 0; b < static_cast<int>(blobs.size()); ++b) {
     if (blobs[b].count / (chunk_bytes / sizeof(float)) + cutter.num_chunks() >
         kMaxChunks) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "more than ", kMaxChunks, " chunks; raise chunk_bytes"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("more than ", kMaxChunks, " chunks; raise chunk_bytes"));
     }
     layout.offsets_.push_back(layout.size_);
     layout.size_ += RoundUp(blobs[b].count, kAlign);

@@ -15,9 +15,9 @@ namespace cssp::ps {
 
 // One parameter blob: an owner's; sharers have no blob of their own.
 struct BlobSpec {
-  std::string key;       // "conv1/0"
+  std::string key;  // "conv1/0"
   std::vector<int64_t> shape;
-  int64_t count = 0;     // floats
+  int64_t count = 0;  // floats
   float lr_mult = 1;
   float decay_mult = 1;
   bool statistic = false;             // moving average, not gradient
@@ -27,7 +27,8 @@ struct BlobSpec {
 // A blob's part of a chunk.
 struct Segment {
   int blob = 0;
-  int64_t blob_offset = 0;   // floats from the blob's start: a multiple of kBlock
+  int64_t blob_offset =
+      0;  // floats from the blob's start: a multiple of kBlock
   int64_t chunk_offset = 0;  // floats from the chunk's start
   int64_t count = 0;
 };

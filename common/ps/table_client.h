@@ -59,9 +59,9 @@ class TableClient {
     std::vector<float> values;
   };
   struct Log {
-    uint64_t last = 0;             // highest sequence sent
-    std::deque<TableInc> unseen;   // sent, maybe not in some row yet
-    uint64_t seen = 0;             // highest `applied` told by this server
+    uint64_t last = 0;            // highest sequence sent
+    std::deque<TableInc> unseen;  // sent, maybe not in some row yet
+    uint64_t seen = 0;            // highest `applied` told by this server
   };
 
   const Options options_;

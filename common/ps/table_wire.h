@@ -18,16 +18,16 @@ struct TableInc {
   uint32_t table = 0;
   int32_t rank = 0;
   int64_t clock = 0;
-  uint64_t sequence = 0;       // 1, 2, ... per (worker, shard, table)
+  uint64_t sequence = 0;  // 1, 2, ... per (worker, shard, table)
   std::vector<int64_t> rows;
-  std::vector<float> deltas;   // rows.size() * width
+  std::vector<float> deltas;  // rows.size() * width
 };
 
 struct TableGet {
   uint32_t table = 0;
   int32_t rank = 0;
-  int64_t clock = 0;           // the clock that the reader is in
-  uint64_t request = 0;        // echoed
+  int64_t clock = 0;     // the clock that the reader is in
+  uint64_t request = 0;  // echoed
   std::vector<int64_t> rows;
 };
 
@@ -35,8 +35,8 @@ struct TableRows {
   uint32_t table = 0;
   int32_t server = 0;
   uint64_t request = 0;
-  int64_t row_clock = 0;       // contains every update of clocks < row_clock
-  uint64_t applied = 0;        // and the reader's increments 1..applied
+  int64_t row_clock = 0;  // contains every update of clocks < row_clock
+  uint64_t applied = 0;   // and the reader's increments 1..applied
   std::vector<int64_t> rows;
   std::vector<float> values;
 };

@@ -53,8 +53,8 @@ control::ShardCheckpoint CheckpointWriter::Write(const CutTask& task) {
   const absl::Status status = WriteChunks(task, &bytes);
   if (!status.ok()) {
     outcome.set_error(std::string(status.message()));
-    LOG(ERROR) << "job " << task.job_id << " checkpoint of clock "
-               << task.clock << ": " << status;
+    LOG(ERROR) << "job " << task.job_id << " checkpoint of clock " << task.clock
+               << ": " << status;
   }
   outcome.set_bytes(bytes);
   if (ShardHostMetrics* metrics = options_.metrics) {

@@ -49,17 +49,6 @@ bool MaySay(int rank, MessageType type) {
   }
 }
 
-MessageHeader HeaderOf(const JobShard& job, const ShardOptions& options,
-                       MessageType type) {
-  MessageHeader header;
-  header.type = type;
-  header.job = options.job;
-  header.job_epoch = options.job_epoch;
-  header.map_epoch = options.map_epoch;
-  header.rank = -2 - options.self;
-  return header;
-}
-
 }  // namespace
 
 DataPlane::DataPlane(Options options)
@@ -104,8 +93,7 @@ absl::Status DataPlane::RemoveJob(const std::string& id) {
     if (peer.job == job) peers.push_back(endpoint);
   }
   for (EndpointId endpoint : peers) {
-    SendHeader(endpoint, HeaderOf(*job, job->shard().options(),
-                                  MessageType::kGoodbye));
+    SendHeader(endpoint, job->Header(MessageType::kGoodbye));
     Peer& peer = peers_[endpoint];
     peer.job = nullptr;
     peer.doomed = true;
@@ -154,8 +142,7 @@ absl::Duration DataPlane::UntilDue() {
 void DataPlane::Farewell() {
   for (auto& [id, peer] : peers_) {
     if (peer.job == nullptr) continue;
-    SendHeader(id, HeaderOf(*peer.job, peer.job->shard().options(),
-                            MessageType::kGoodbye));
+    SendHeader(id, peer.job->Header(MessageType::kGoodbye));
   }
 }
 
@@ -279,8 +266,7 @@ void DataPlane::OnArrivalDropped(EndpointId id, uint8_t* memory) {
 
 void DataPlane::OnMessage(EndpointId id, absl::Span<const uint8_t> bytes,
                           absl::Span<uint8_t> payload) {
-  Arrival arrival =
-      payload.empty() ? Arrival() : TakeArrival(payload.data());
+  Arrival arrival = payload.empty() ? Arrival() : TakeArrival(payload.data());
   const auto at = peers_.find(id);
   if (at == peers_.end() || at->second.doomed) return;
   const absl::StatusOr<MessageHeader> header = ps::DecodeHeader(bytes);
@@ -362,8 +348,7 @@ void DataPlane::OnHello(EndpointId id, Peer& peer, const MessageHeader& header,
   peer.deadline = absl::InfiniteFuture();
   VLOG(1) << "job " << job.id() << " rank " << header.rank << " connected over "
           << transport_->Describe(id);
-  MessageHeader ack = HeaderOf(job, job.shard().options(),
-                               MessageType::kHelloAck);
+  MessageHeader ack = job.Header(MessageType::kHelloAck);
   ack.sequence = header.sequence;
   ack.based_on = job.credit();
   SendHeader(id, ack);
@@ -441,129 +426,6 @@ void DataPlane::Forget(EndpointId id) {
     server.ready = false;
     server.backoff = std::clamp(server.backoff * 2, kFirstBackoff, kMaxBackoff);
     server.retry_at = time_.Now() + server.backoff;
-  }
-}
-
-// ---- Other servers ----------------------------------------------------------
-
-// Only a job that clips has anything to say to its other servers.
-void DataPlane::ConnectServers(JobShard& job, absl::Time now) {
-  if (!job.shard().exchanges_norms()) return;
-  std::vector<JobShard::PeerServer>& servers = job.peer_servers();
-  for (int i = 0; i < static_cast<int>(servers.size()); ++i) {
-    JobShard::PeerServer& server = servers[i];
-    if (i == job.server_index() || server.endpoint != kNoEndpoint ||
-        server.retry_at > now) {
-      continue;
-    }
-    absl::StatusOr<EndpointId> id = transport_->Connect(server.address);
-    if (!id.ok()) {
-      LOG_EVERY_N(WARNING, 50) << "job " << job.id() << " server " << i << ": "
-                               << id.status();
-      server.retry_at = now + kMaxBackoff;
-      continue;
-    }
-    server.endpoint = *id;
-    Peer& peer = peers_[*id];
-    peer.job = &job;
-    peer.outgoing = true;
-    SendHello(job, *id);
-  }
-}
-
-void DataPlane::SendHello(JobShard& job, EndpointId id) {
-  MessageHeader header =
-      HeaderOf(job, job.shard().options(), MessageType::kHello);
-  Outgoing outgoing;
-  outgoing.text = job.token();
-  const absl::Span<const uint8_t> payload(
-      reinterpret_cast<const uint8_t*>(job.token().data()),
-      job.token().size());
-  SendWith(id, header, payload, std::move(outgoing));
-}
-
-void DataPlane::OnHelloAck(EndpointId id, Peer& peer) {
-  std::vector<JobShard::PeerServer>& servers = peer.job->peer_servers();
-  for (int i = 0; i < static_cast<int>(servers.size()); ++i) {
-    if (servers[i].endpoint != id) continue;
-    servers[i].ready = true;
-    servers[i].backoff = absl::ZeroDuration();
-    peer.job->shard().OnServerConnected(i);
-  }
-}
-
-// ---- Sends ------------------------------------------------------------------
-
-void DataPlane::SendHeader(EndpointId id, const MessageHeader& header) {
-  uint8_t bytes[ps::kHeaderBytes];
-  ps::EncodeHeader(header, bytes);
-  // A dead endpoint reports itself by OnDisconnect.
-  transport_->Send(id, bytes, {}, 0).IgnoreError();
-}
-
-void DataPlane::SendWith(EndpointId id, const MessageHeader& base,
-                         absl::Span<const uint8_t> payload,
-                         Outgoing outgoing) {
-  MessageHeader header = base;
-  header.payload_bytes = payload.size();
-  uint8_t bytes[ps::kHeaderBytes];
-  ps::EncodeHeader(header, bytes);
-  const uint64_t token = ++last_token_;
-  outgoing.peer = id;
-  outgoing_[token] = std::move(outgoing);
-  if (!transport_->Send(id, bytes, payload, token).ok()) {
-    outgoing_.erase(token);
-  }
-}
-
-void DataPlane::SendJobValues(JobShard& job, PeerId peer,
-                              const MessageHeader& base, BufferRef values) {
-  MessageHeader header = base;
-  header.payload_crc = job.ValuesCrc(header, values);
-  header.flags |= ps::kFlagHasCrc;
-  const absl::Span<const uint8_t> payload = values.bytes();
-  if (options_.metrics) options_.metrics->values_bytes->Add(payload.size());
-  Outgoing outgoing;
-  outgoing.job = header.slot == 0 ? header.job : 0;
-  outgoing.chunk = header.chunk;
-  outgoing.values = std::move(values);
-  SendWith(peer, header, payload, std::move(outgoing));
-}
-
-void DataPlane::SendJobReply(PeerId peer, const MessageHeader& header) {
-  SendHeader(peer, header);
-}
-
-void DataPlane::SendJobNorms(JobShard& job, int server, int64_t clock,
-                             std::vector<double> partials) {
-  const JobShard::PeerServer& to = job.peer_servers()[server];
-  if (!to.ready) return;  // sent when it is: OnServerConnected
-  MessageHeader header =
-      HeaderOf(job, job.shard().options(), MessageType::kNorms);
-  header.clock = clock;
-  const size_t bytes = partials.size() * sizeof(double);
-  header.payload_crc = Crc32c(partials.data(), bytes);
-  header.flags = ps::kFlagHasCrc;
-  const absl::Span<const uint8_t> payload(
-      reinterpret_cast<const uint8_t*>(partials.data()), bytes);
-  Outgoing outgoing;
-  outgoing.norms = std::move(partials);
-  SendWith(to.endpoint, header, payload, std::move(outgoing));
-}
-
-void DataPlane::JobCutReady(JobShard& job, const RetainedCut& cut) {
-  if (options_.on_cut) options_.on_cut(job, cut);
-}
-
-void DataPlane::OnSent(EndpointId id, uint64_t token, absl::Status status) {
-  const auto at = outgoing_.find(token);
-  if (at == outgoing_.end()) return;
-  const Outgoing outgoing = std::move(at->second);
-  outgoing_.erase(at);
-  if (outgoing.job == 0) return;
-  const auto job = jobs_.find(outgoing.job);
-  if (job != jobs_.end()) {
-    job->second->shard().OnValuesSent(outgoing.peer, outgoing.chunk);
   }
 }
 

@@ -68,18 +68,18 @@ class DataPlane : private TransportHandler, private JobSender {
     int rank = 0;
     uint32_t incarnation = 0;
     int64_t arriving_bytes = 0;
-    bool outgoing = false;    // our connection to another server
-    bool doomed = false;      // refused: closes at `deadline`
+    bool outgoing = false;  // our connection to another server
+    bool doomed = false;    // refused: closes at `deadline`
     absl::Time deadline = absl::InfiniteFuture();
   };
   struct Arrival {
     EndpointId peer = kNoEndpoint;
-    BufferRef buffer;             // a chunk's
-    std::vector<uint8_t> small;   // anything else's
+    BufferRef buffer;            // a chunk's
+    std::vector<uint8_t> small;  // anything else's
   };
   struct Outgoing {
     EndpointId peer = kNoEndpoint;
-    uint32_t job = 0;             // 0: no shard to tell
+    uint32_t job = 0;  // 0: no shard to tell
     uint32_t chunk = 0;
     BufferRef values;
     std::vector<double> norms;

@@ -61,8 +61,8 @@ absl::StatusOr<std::unique_ptr<JobShard>> JobShard::Create(
                                               OptionsFrom(request), *job));
   int64_t held = 0;
   for (const ChunkState& chunk : job->shard_->chunks()) held += chunk.count * 4;
-  job->credit_ = held * (1 + job->shard_->options().max_staleness) +
-                 ps::kMaxPayloadBytes;
+  job->credit_ =
+      held * (1 + job->shard_->options().max_staleness) + ps::kMaxPayloadBytes;
   if (!request.restore_checkpoint().empty()) {
     RETURN_IF_ERROR(Annotate(
         job->Restore(request, store, store_directory),
@@ -115,15 +115,25 @@ absl::Status JobShard::Restore(const control::OpenShardRequest& request,
               absl::StrCat("it has no parameter '", blob.key, "' of ",
                            blob.count, " floats"));
         }
-        RETURN_IF_ERROR(reader->Read(
-            from, slot, segment.blob_offset,
-            absl::MakeSpan(floats).subspan(segment.chunk_offset,
-                                           segment.count)));
+        RETURN_IF_ERROR(reader->Read(from, slot, segment.blob_offset,
+                                     absl::MakeSpan(floats).subspan(
+                                         segment.chunk_offset, segment.count)));
       }
       shard_->Restore(state.id, slot, floats, slot == last);
     }
   }
   return absl::OkStatus();
+}
+
+ps::MessageHeader JobShard::Header(ps::MessageType type) const {
+  const ShardOptions& options = shard_->options();
+  ps::MessageHeader header;
+  header.type = type;
+  header.job = options.job;
+  header.job_epoch = options.job_epoch;
+  header.map_epoch = options.map_epoch;
+  header.rank = -2 - options.self;
+  return header;
 }
 
 bool JobShard::TokenMatches(absl::string_view token) const {

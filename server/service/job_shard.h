@@ -47,6 +47,8 @@ class JobShard : private ShardOutput {
   const std::string& id() const { return id_; }
   uint32_t number() const { return shard_->options().job; }
   int server_index() const { return shard_->options().self; }
+  // What our messages for this job begin with.
+  ps::MessageHeader Header(ps::MessageType type) const;
   bool TokenMatches(absl::string_view token) const;
   const std::string& token() const { return token_; }
   // Bytes that one worker may have under way to this server.

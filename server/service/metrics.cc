@@ -24,11 +24,11 @@ ShardHostMetrics::ShardHostMetrics(MetricsRegistry& r)
                                 "Pulls that had to wait for the bound.")),
       parked_now(r.AddGauge("cssp_shard_parked_pulls",
                             "Pulls that wait for the bound now.")),
-      applied(r.AddCounter("cssp_shard_applied_total",
-                           "Chunk updates applied.")),
-      incomplete(r.AddCounter(
-          "cssp_shard_missing_parts_total",
-          "Parts of members that a chunk update went without.")),
+      applied(
+          r.AddCounter("cssp_shard_applied_total", "Chunk updates applied.")),
+      incomplete(
+          r.AddCounter("cssp_shard_missing_parts_total",
+                       "Parts of members that a chunk update went without.")),
       staleness(r.AddHistogram(
           "cssp_shard_staleness_clocks",
           "Clock of a push less the oldest version it was computed on.",
@@ -42,8 +42,8 @@ ShardHostMetrics::ShardHostMetrics(MetricsRegistry& r)
                                 "Messages unreadable or out of order.")),
       peers(r.AddGauge("cssp_shard_peers", "Connections of the data plane.")),
       jobs(r.AddGauge("cssp_shard_jobs", "Jobs with a shard here.")),
-      parameter_bytes(r.AddGauge("cssp_shard_parameter_bytes",
-                                 "Values and history held.")),
+      parameter_bytes(
+          r.AddGauge("cssp_shard_parameter_bytes", "Values and history held.")),
       min_clock(r.AddGauge("cssp_shard_min_clocks",
                            "Clocks that every worker of the slowest job has "
                            "committed.")),

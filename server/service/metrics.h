@@ -26,18 +26,18 @@ struct ShardHostMetrics {
   Gauge* parked_now;
   Counter* applied;
   Counter* incomplete;
-  Histogram* staleness;        // of pushes, in clocks
-  Histogram* apply_seconds;    // one message's turn in the shard, push to done
-  Counter* bad_messages;       // unreadable, unauthorised
+  Histogram* staleness;      // of pushes, in clocks
+  Histogram* apply_seconds;  // one message's turn in the shard, push to done
+  Counter* bad_messages;     // unreadable, unauthorised
   Gauge* peers;
   Gauge* jobs;
   Gauge* parameter_bytes;
-  Gauge* min_clock;            // least over jobs
-  Gauge* max_version;          // highest over jobs
+  Gauge* min_clock;    // least over jobs
+  Gauge* max_version;  // highest over jobs
   Histogram* checkpoint_seconds;
   Counter* checkpoints;
   Counter* checkpoint_failures;
-  Counter* turns;              // of the progress loop
+  Counter* turns;  // of the progress loop
 };
 
 }  // namespace cssp

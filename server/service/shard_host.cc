@@ -41,11 +41,11 @@ class ThreadedShardHost final : public ShardHost {
   explicit ThreadedShardHost(ShardHostOptions options)
       : options_(std::move(options)),
         commands_(kMaxCommands),
-        writer_({.store = options_.store,
-                 .metrics = options_.metrics,
-                 .report = options_.on_checkpoint,
-                 .release = [this](CutTask task) { Release(std::move(task)); }}) {
-  }
+        writer_(
+            {.store = options_.store,
+             .metrics = options_.metrics,
+             .report = options_.on_checkpoint,
+             .release = [this](CutTask task) { Release(std::move(task)); }}) {}
   ~ThreadedShardHost() override { Stop(); }
 
   absl::Status Begin() {
@@ -91,10 +91,9 @@ class ThreadedShardHost final : public ShardHost {
       sender = &plane_->sender();
       return absl::OkStatus();
     }));
-    ASSIGN_OR_RETURN(
-        std::unique_ptr<JobShard> job,
-        JobShard::Create(request, options_.store, options_.store_directory,
-                         *sender));
+    ASSIGN_OR_RETURN(std::unique_ptr<JobShard> job,
+                     JobShard::Create(request, options_.store,
+                                      options_.store_directory, *sender));
     control::OpenShardResponse response;
     response.set_bytes(job->shard().bytes());
     RETURN_IF_ERROR(Do([&] { return plane_->AddJob(std::move(job)); }));

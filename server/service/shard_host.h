@@ -53,7 +53,8 @@ class ShardHost {
   virtual absl::StatusOr<control::TickAck> Tick(const control::Tick& tick) = 0;
   virtual absl::StatusOr<control::OrderAnswer> ProposeOrder(
       const control::ProposeOrderRequest& request) = 0;
-  virtual absl::Status WorkerGone(const control::WorkerGoneRequest& request) = 0;
+  virtual absl::Status WorkerGone(
+      const control::WorkerGoneRequest& request) = 0;
   virtual absl::StatusOr<control::ShardStatusResponse> Status(
       const std::string& job_id) = 0;
   // Advances at every turn of the progress loop: feeds the watchdog.

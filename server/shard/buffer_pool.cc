@@ -81,8 +81,7 @@ BufferRef BufferPool::Take() {
   } else {
     const size_t bytes = core_->floats * sizeof(float);
     buffer = new PooledBuffer{.pool = core_};
-    buffer->floats =
-        static_cast<float*>(::operator new[](bytes, kAlignment));
+    buffer->floats = static_cast<float*>(::operator new[](bytes, kAlignment));
     std::memset(buffer->floats, 0, bytes);
     ++core_->made;
   }

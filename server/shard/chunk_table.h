@@ -53,15 +53,15 @@ struct ChunkState {
   const int64_t count;  // floats
   std::vector<UpdateSegment> segments;
   int64_t version = kNotReady;
-  BufferRef values;                 // of `version`
-  std::vector<BufferRef> history;   // updated in place
-  std::vector<Part> parts;          // [clock mod window][rank]
-  int64_t highest_clock = -1;       // of any part held or read answered
-  bool summed = false;              // `mean` waits for the other shards' norms
+  BufferRef values;                // of `version`
+  std::vector<BufferRef> history;  // updated in place
+  std::vector<Part> parts;         // [clock mod window][rank]
+  int64_t highest_clock = -1;      // of any part held or read answered
+  bool summed = false;             // `mean` waits for the other shards' norms
   BufferRef mean;
-  uint64_t init_slots = 0;          // bit i: slot i initialised
-  int init_last = -1;               // highest slot that will be
-  std::vector<ParkedPull> parked;   // by rank
+  uint64_t init_slots = 0;         // bit i: slot i initialised
+  int init_last = -1;              // highest slot that will be
+  std::vector<ParkedPull> parked;  // by rank
   std::vector<ParkedExact> exact;
   std::vector<Delivery> deliveries;  // by rank
   BufferPool value_pool;  // padding between blobs stays zero in these
@@ -84,7 +84,7 @@ class ChunkTable {
  public:
   struct Shape {
     int workers = 1;
-    int window = 1;       // clocks of which a chunk holds parts
+    int window = 1;  // clocks of which a chunk holds parts
     int num_history = 1;
   };
   // Holds the chunks with chunk_server[c] == self.

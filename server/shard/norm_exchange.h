@@ -21,9 +21,8 @@ namespace cssp {
 class NormExchange {
  public:
   // chunk_server[c]: owner of chunk c.
-  NormExchange(const ps::SlabLayout& layout,
-               absl::Span<const int> chunk_server, int servers, int self,
-               int64_t start_clock);
+  NormExchange(const ps::SlabLayout& layout, absl::Span<const int> chunk_server,
+               int servers, int self, int64_t start_clock);
 
   // The partials of one of our chunks; true when all of ours are in.
   bool AddOwn(int chunk, int64_t clock, absl::Span<const double> partials);
@@ -50,8 +49,8 @@ class NormExchange {
   struct Slot {
     int64_t clock = -1;
     std::vector<double> partials;
-    std::vector<int64_t> filled;      // blocks in, per server
-    std::vector<bool> own_chunk;      // per chunk: ours, added
+    std::vector<int64_t> filled;  // blocks in, per server
+    std::vector<bool> own_chunk;  // per chunk: ours, added
   };
 
   const Slot* Find(int64_t clock) const;
@@ -59,9 +58,9 @@ class NormExchange {
 
   const int self_;
   int64_t current_;
-  std::vector<std::vector<ChunkRange>> ranges_;   // per chunk, per segment
-  std::vector<std::vector<int>> chunks_of_;       // per server
-  std::vector<int64_t> expected_;                 // blocks per server
+  std::vector<std::vector<ChunkRange>> ranges_;  // per chunk, per segment
+  std::vector<std::vector<int>> chunks_of_;      // per server
+  std::vector<int64_t> expected_;                // blocks per server
   std::array<Slot, 3> slots_;
 };
 

@@ -118,9 +118,8 @@ absl::StatusOr<control::OrderAnswer> OrderBook::Propose(
 absl::StatusOr<control::OrderAnswer> OrderBook::Commit(
     const control::Order& order, int64_t opened) {
   if (order.number() != 0 && order.number() <= committed_) return Accepted();
-  const bool proposed =
-      pending_ && pending_->number() == order.number() &&
-      pending_->effective_clock() == order.effective_clock();
+  const bool proposed = pending_ && pending_->number() == order.number() &&
+                        pending_->effective_clock() == order.effective_clock();
   if (!proposed) {
     ASSIGN_OR_RETURN(const control::OrderAnswer answer, Propose(order, opened));
     if (!answer.accepted()) return answer;

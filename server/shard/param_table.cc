@@ -15,10 +15,9 @@ absl::StatusOr<ParamTable> ParamTable::Create(const TableOptions& options,
       options.rows > kMaxFloats / options.width || options.workers < 1 ||
       options.staleness < 0 || options.servers < 1 || options.self < 0 ||
       options.self >= options.servers) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("table ", options.id, ": ", options.rows, " rows of ",
-                     options.width, " floats, staleness ", options.staleness,
-                     " cannot be"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "table ", options.id, ": ", options.rows, " rows of ", options.width,
+        " floats, staleness ", options.staleness, " cannot be"));
   }
   return ParamTable(options, output);
 }

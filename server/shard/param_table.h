@@ -77,8 +77,8 @@ class ParamTable {
     int64_t done = 0;
     uint64_t applied = 0;  // increments 1..applied are in the rows
     bool finished = false;
-    std::deque<ps::TableInc> held;    // by sequence, beyond a gap
-    std::deque<PendingTick> ticks;    // by clock
+    std::deque<ps::TableInc> held;  // by sequence, beyond a gap
+    std::deque<PendingTick> ticks;  // by clock
     std::deque<ParkedGet> parked;
   };
 

@@ -33,9 +33,9 @@ absl::Status CheckOptions(const ps::SlabLayout& layout,
     return absl::InvalidArgumentError("start clock or server index is wrong");
   }
   if (options.chunk_server.size() != layout.chunks().size()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the shard map has ", options.chunk_server.size(),
-        " chunks, the layout ", layout.chunks().size()));
+    return absl::InvalidArgumentError(
+        absl::StrCat("the shard map has ", options.chunk_server.size(),
+                     " chunks, the layout ", layout.chunks().size()));
   }
   for (int server : options.chunk_server) {
     if (server < 0 || server >= options.servers) {
@@ -57,9 +57,9 @@ absl::StatusOr<std::unique_ptr<Shard>> Shard::Create(ps::SlabLayout layout,
                    ChunkUpdate::Create(options.solver));
   ASSIGN_OR_RETURN(LearningRatePolicy rates,
                    LearningRatePolicy::Create(options.solver));
-  return std::unique_ptr<Shard>(new Shard(std::move(layout),
-                                          std::move(options), std::move(update),
-                                          std::move(rates), output));
+  return std::unique_ptr<Shard>(new Shard(std::move(layout), std::move(options),
+                                          std::move(update), std::move(rates),
+                                          output));
 }
 
 Shard::Shard(ps::SlabLayout layout, ShardOptions options,
@@ -80,9 +80,9 @@ Shard::Shard(ps::SlabLayout layout, ShardOptions options,
       workers_(options_.workers),
       empty_version_(options_.start_clock) {
   if (!update_->clips()) return;
-  auto norms = std::make_unique<NormExchange>(
-      layout_, options_.chunk_server, options_.servers, options_.self,
-      options_.start_clock);
+  auto norms = std::make_unique<NormExchange>(layout_, options_.chunk_server,
+                                              options_.servers, options_.self,
+                                              options_.start_clock);
   if (norms->Participates(options_.self)) norms_ = std::move(norms);
 }
 
@@ -243,9 +243,8 @@ void Shard::KeepCut(ChunkState& chunk) {
       std::copy(from.begin(), from.end(), arrays.back().floats().begin());
     }
   }
-  const RetainedCut* complete =
-      cuts_.Add(chunk.version, kind, table_.LocalIndex(chunk),
-                std::move(arrays));
+  const RetainedCut* complete = cuts_.Add(
+      chunk.version, kind, table_.LocalIndex(chunk), std::move(arrays));
   if (complete != nullptr && complete->kind.durable) {
     output_.CutReady(*complete);
   }

@@ -73,8 +73,9 @@ struct ShardOptions {
 class Shard {
  public:
   // InvalidArgument: the solver or the map; Unimplemented: PER_PUSH, lazy pull.
-  static absl::StatusOr<std::unique_ptr<Shard>> Create(
-      ps::SlabLayout layout, ShardOptions options, ShardOutput& output);
+  static absl::StatusOr<std::unique_ptr<Shard>> Create(ps::SlabLayout layout,
+                                                       ShardOptions options,
+                                                       ShardOutput& output);
 
   // ---- Connections.  `peer` speaks for `rank` from now on; kFenced when a
   // newer incarnation has been seen or this one was declared dead.
@@ -157,7 +158,9 @@ class Shard {
   int64_t OpenedClock() const;
 
   // Requests (shard_requests.cc).
-  bool ValidRank(int rank) const { return rank >= 0 && rank < options_.workers; }
+  bool ValidRank(int rank) const {
+    return rank >= 0 && rank < options_.workers;
+  }
   ps::Reason Raise(int rank, uint32_t incarnation);
   void Forget(int rank);
   void FillSlot(ChunkState& chunk, int slot, absl::Span<const float> floats);

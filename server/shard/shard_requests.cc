@@ -74,8 +74,7 @@ BufferRef Shard::NewPart(uint32_t chunk) {
 }
 
 ps::Reason Shard::CheckPush(const ps::MessageHeader& header) const {
-  const ChunkState* chunk =
-      const_cast<ChunkTable&>(table_).Find(header.chunk);
+  const ChunkState* chunk = const_cast<ChunkTable&>(table_).Find(header.chunk);
   if (chunk == nullptr) return ps::Reason::kNotMine;
   if (!ValidRank(header.rank) || header.samples == 0 ||
       header.based_on > header.clock || header.clock < 0) {
@@ -110,8 +109,8 @@ void Shard::OnPush(PeerId peer, const ps::MessageHeader& header,
   if (reason != ps::Reason::kNone) return;
   Raise(header.rank, header.incarnation);
   ChunkState& chunk = *table_.Find(header.chunk);
-  chunk.PartOf(header.rank, header.clock) = {
-      header.clock, header.samples, std::move(part)};
+  chunk.PartOf(header.rank, header.clock) = {header.clock, header.samples,
+                                             std::move(part)};
   chunk.highest_clock = std::max(chunk.highest_clock, header.clock);
   ++counters_.pushes;
   const int64_t age = header.clock - header.based_on;
@@ -235,22 +234,23 @@ void Shard::OnValuesSent(PeerId peer, uint32_t id) {
 void Shard::OnPullExact(PeerId peer, const ps::MessageHeader& header) {
   ChunkState* chunk = table_.Find(header.chunk);
   if (chunk == nullptr) return Reply(peer, header, ps::Reason::kNotMine);
-  const CutKind kind = cuts_.KindAt(header.clock, orders_);
-  const bool possible = header.clock >= options_.start_clock && kind.any() &&
-                        (header.slot == 0 || (kind.durable &&
-                                              header.slot <= num_history()));
-  if (!possible) return Reply(peer, header, ps::Reason::kGone);
-  if (!chunk->ready() || chunk->version < header.clock) {
+  const BufferRef* array =
+      cuts_.Find(header.clock, table_.LocalIndex(*chunk), header.slot);
+  if (array == nullptr) {
+    // Gone, unless it is still to come.  (An order that asked for the cut is
+    // forgotten once its clock has passed: only what is kept counts then.)
+    const CutKind kind = cuts_.KindAt(header.clock, orders_);
+    const bool possible =
+        header.clock >= options_.start_clock && kind.any() &&
+        (header.slot == 0 || (kind.durable && header.slot <= num_history()));
+    const bool to_come = !chunk->ready() || chunk->version < header.clock;
+    if (!possible || !to_come) return Reply(peer, header, ps::Reason::kGone);
     if (chunk->exact.size() >= kMaxParkedExact * (1 + num_history())) {
       return Reply(peer, header, ps::Reason::kTooFarAhead);
     }
-    chunk->exact.push_back(
-        {peer, header.clock, header.slot, header.sequence});
+    chunk->exact.push_back({peer, header.clock, header.slot, header.sequence});
     return;
   }
-  const BufferRef* array =
-      cuts_.Find(header.clock, table_.LocalIndex(*chunk), header.slot);
-  if (array == nullptr) return Reply(peer, header, ps::Reason::kGone);
   ps::MessageHeader answer = ValuesHeader(*chunk);
   answer.clock = header.clock;
   answer.slot = header.slot;
@@ -278,8 +278,8 @@ void Shard::ReleaseExact(ChunkState& chunk) {
 void Shard::Reply(PeerId peer, const ps::MessageHeader& request,
                   ps::Reason reason) {
   ps::MessageHeader header = request;
-  const bool done = reason == ps::Reason::kNone ||
-                    reason == ps::Reason::kDuplicate;
+  const bool done =
+      reason == ps::Reason::kNone || reason == ps::Reason::kDuplicate;
   header.type = done ? ps::MessageType::kPushAck : ps::MessageType::kRefused;
   header.reason = reason;
   header.flags = 0;
@@ -297,18 +297,18 @@ void Shard::Reply(PeerId peer, const ps::MessageHeader& request,
 
 absl::StatusOr<control::TickAck> Shard::Tick(const control::Tick& tick) {
   if (!ValidRank(tick.rank())) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "tick of rank ", tick.rank(), ", the job has ", options_.workers,
-        " workers"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("tick of rank ", tick.rank(), ", the job has ",
+                     options_.workers, " workers"));
   }
   if (Raise(tick.rank(), tick.incarnation()) != ps::Reason::kNone) {
     return absl::FailedPreconditionError(
-        absl::StrCat("rank ", tick.rank(), " incarnation ",
-                     tick.incarnation(), " is fenced: the rank was declared "
+        absl::StrCat("rank ", tick.rank(), " incarnation ", tick.incarnation(),
+                     " is fenced: the rank was declared "
                      "dead or runs elsewhere"));
   }
-  RETURN_IF_ERROR(clocks_.Tick(tick.rank(), tick.clock(), tick.pushes(),
-                               tick.finished()));
+  RETURN_IF_ERROR(
+      clocks_.Tick(tick.rank(), tick.clock(), tick.pushes(), tick.finished()));
   if (tick.finished()) AdvanceAll();
   AdvanceEmpty();
   control::TickAck ack;

@@ -36,10 +36,10 @@ absl::Status SspController::AwaitReadable(int64_t clock, absl::Time deadline) {
     return absl::OkStatus();
   }
   const auto slowest = std::min_element(clocks_.begin(), clocks_.end());
-  return absl::DeadlineExceededError(absl::StrCat(
-      "clock ", clock, " waits for worker ", slowest - clocks_.begin(),
-      ", which has committed ", *slowest, " clocks (staleness ", staleness_,
-      ")"));
+  return absl::DeadlineExceededError(
+      absl::StrCat("clock ", clock, " waits for worker ",
+                   slowest - clocks_.begin(), ", which has committed ",
+                   *slowest, " clocks (staleness ", staleness_, ")"));
 }
 
 int64_t SspController::min_clock() const {

@@ -34,8 +34,8 @@ absl::Status VectorClock::Tick(int worker, int64_t clock, uint32_t pushes,
   if (clock < lane.done) return absl::OkStatus();
   if (!CanCount(worker, clock)) {
     return absl::InvalidArgumentError(
-        absl::StrCat("rank ", worker, " ticks clock ", clock,
-                     " with only ", lane.done, " clocks complete"));
+        absl::StrCat("rank ", worker, " ticks clock ", clock, " with only ",
+                     lane.done, " clocks complete"));
   }
   OpenClock& open = At(lane, clock);
   open.ticked = true;

@@ -106,8 +106,7 @@ class ShardRig {
 
   void InitAll(float value) {
     for (const ChunkState& chunk : shard->chunks()) {
-      ps::MessageHeader header =
-          Header(ps::MessageType::kInit, 0, chunk.id, 0);
+      ps::MessageHeader header = Header(ps::MessageType::kInit, 0, chunk.id, 0);
       header.flags = ps::kFlagLastOfInit;
       shard->OnInit(1, header, std::vector<float>(chunk.count, value));
     }
@@ -126,8 +125,7 @@ class ShardRig {
     return Push(Header(ps::MessageType::kPush, rank, chunk, clock), value);
   }
   void Pull(int rank, uint32_t chunk, int64_t clock) {
-    shard->OnPull(rank + 1,
-                  Header(ps::MessageType::kPull, rank, chunk, clock));
+    shard->OnPull(rank + 1, Header(ps::MessageType::kPull, rank, chunk, clock));
   }
   control::Tick TickOf(int rank, int64_t clock, int pushes) {
     control::Tick tick;

@@ -69,15 +69,13 @@ class WireClient : private TransportHandler {
   void Hello(const std::string& token) {
     token_ = token;
     SendBytes(Header(ps::MessageType::kHello, 0, 0),
-              {reinterpret_cast<const uint8_t*>(token_.data()),
-               token_.size()});
+              {reinterpret_cast<const uint8_t*>(token_.data()), token_.size()});
   }
   // Hello, and its acknowledgement awaited.
   bool Join(const std::string& token) {
     Hello(token);
-    return Await([this] {
-      return Find(ps::MessageType::kHelloAck) != nullptr;
-    });
+    return Await(
+        [this] { return Find(ps::MessageType::kHelloAck) != nullptr; });
   }
 
   // Polls until `done` or `timeout`.
@@ -100,7 +98,8 @@ class WireClient : private TransportHandler {
         if (message.header.sequence == sequence) found = &message;
       }
       return found != nullptr;
-    })) << "no answer to " << sequence;
+    })) << "no answer to "
+        << sequence;
     return found != nullptr ? *found : Message();
   }
   const Message* Find(ps::MessageType type) const {

@@ -187,7 +187,8 @@ class HandWorker {
 
 inline float ClusterGradient(int rank, int64_t clock, int64_t index) {
   return static_cast<float>((rank * 131 + clock * 17 + index * 7) % 1000) /
-             500 - 1;
+             500 -
+         1;
 }
 
 // The same job on one in-process shard: the reference.

@@ -35,8 +35,8 @@ class Reports {
     const auto enough = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
       return all_.size() >= count;
     };
-    EXPECT_TRUE(mu_.AwaitWithTimeout(absl::Condition(&enough),
-                                     absl::Seconds(10)));
+    EXPECT_TRUE(
+        mu_.AwaitWithTimeout(absl::Condition(&enough), absl::Seconds(10)));
     return all_;
   }
 
@@ -63,9 +63,8 @@ void Train(std::vector<std::unique_ptr<HandWorker>>& workers, int64_t from,
            int64_t to) {
   for (int64_t clock = from; clock < to; ++clock) {
     for (int rank = 0; rank < static_cast<int>(workers.size()); ++rank) {
-      workers[rank]->Push(clock, [&](int64_t i) {
-        return ClusterGradient(rank, clock, i);
-      });
+      workers[rank]->Push(
+          clock, [&](int64_t i) { return ClusterGradient(rank, clock, i); });
     }
   }
 }
@@ -125,8 +124,7 @@ TEST(ShardHostCheckpointTest, RestoresOnAnotherNumberOfServers) {
     const auto exact = evaluator->AwaitAnswer(evaluator->Send(header));
     EXPECT_EQ(exact.header.type, ps::MessageType::kValues);
     EXPECT_EQ(exact.header.slot, 1);
-    const auto stored =
-        ReadCutChunk(*stores[0].store, "job-1", 3, mine);
+    const auto stored = ReadCutChunk(*stores[0].store, "job-1", 3, mine);
     ASSERT_TRUE(stored.ok()) << stored.status();
     EXPECT_EQ(exact.floats, stored->arrays[1]);
   }

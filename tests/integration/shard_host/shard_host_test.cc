@@ -3,7 +3,6 @@
 #include <functional>
 
 #include "absl/strings/numbers.h"
-
 #include "tests/integration/shard_host/cluster.h"
 
 namespace cssp {
@@ -25,9 +24,8 @@ std::vector<float> TrainOnCluster(const caffe::SolverParameter& solver,
   workers[0]->Init(1);
   for (int64_t clock = 0; clock < clocks; ++clock) {
     for (int rank = kWorkers - 1; rank >= 0; --rank) {
-      workers[rank]->Push(clock, [&](int64_t i) {
-        return ClusterGradient(rank, clock, i);
-      });
+      workers[rank]->Push(
+          clock, [&](int64_t i) { return ClusterGradient(rank, clock, i); });
       for (int s = 0; s < num_servers; ++s) {
         const auto ack = servers[s].host->Tick(
             ClusterTick(rank, clock, workers[rank]->pushes_to(s)));
@@ -71,8 +69,8 @@ class OneServerTest : public testing::Test {
     for (HandWorker* worker : {&first, &second}) {
       worker->Push(0, [](int64_t) { return 0.5f; });
     }
-    EXPECT_EQ(second.Pull(1).size(), static_cast<size_t>(
-                                         second.layout().size()));
+    EXPECT_EQ(second.Pull(1).size(),
+              static_cast<size_t>(second.layout().size()));
   }
 
   std::vector<Server> servers_;
@@ -102,8 +100,7 @@ TEST_F(OneServerTest, WrongJobAndEpochsAreNamed) {
     auto peer = MakePeer(servers_[0], 0);
     edit(peer->base);
     peer->Hello(kToken);
-    EXPECT_TRUE(
-        peer->Await([&] { return peer->Find(MessageType::kRefused); }));
+    EXPECT_TRUE(peer->Await([&] { return peer->Find(MessageType::kRefused); }));
     const auto* refusal = peer->Find(MessageType::kRefused);
     return refusal == nullptr ? Reason::kNone : refusal->header.reason;
   };
@@ -183,8 +180,7 @@ TEST_F(OneServerTest, ClosingTheJobSaysGoodbye) {
   auto peer = MakePeer(servers_[0], 0);
   ASSERT_TRUE(peer->Join(kToken));
   ASSERT_TRUE(servers_[0].host->Close("job-1").ok());
-  EXPECT_TRUE(
-      peer->Await([&] { return peer->Find(MessageType::kGoodbye); }));
+  EXPECT_TRUE(peer->Await([&] { return peer->Find(MessageType::kGoodbye); }));
   EXPECT_TRUE(peer->Await([&] { return peer->disconnected; }));
 }
 

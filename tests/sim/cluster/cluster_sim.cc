@@ -16,12 +16,12 @@ constexpr int64_t kMaxEvents = 2000000;
 }  // namespace
 
 std::string SimConfig::ToString() const {
-  return absl::StrCat(
-      "seed ", seed, ": workers ", workers, " servers ", servers, " chunks ",
-      chunks, " staleness ", staleness, " clocks ", clocks, " delay ",
-      faults.max_delay, " drop ", faults.drop, " duplicate ", faults.duplicate,
-      " clip ", clip, " dead ", dead_rank, " order ", membership_order,
-      " reconnects ", reconnects, " snapshot ", snapshot);
+  return absl::StrCat("seed ", seed, ": workers ", workers, " servers ",
+                      servers, " chunks ", chunks, " staleness ", staleness,
+                      " clocks ", clocks, " delay ", faults.max_delay, " drop ",
+                      faults.drop, " duplicate ", faults.duplicate, " clip ",
+                      clip, " dead ", dead_rank, " order ", membership_order,
+                      " reconnects ", reconnects, " snapshot ", snapshot);
 }
 
 // One shard and its way to the workers and the other shards.
@@ -44,13 +44,11 @@ class ClusterSim::Server : public ShardOutput {
       sim_.OnValues(RankOf(peer), peer, header, values, as_sent);
     });
     // The memory is free some time, whether it arrived or not.
-    sim_.network_.SendReliably([this, peer, header] {
-      shard_->OnValuesSent(peer, header.chunk);
-    });
+    sim_.network_.SendReliably(
+        [this, peer, header] { shard_->OnValuesSent(peer, header.chunk); });
   }
   void SendReply(PeerId peer, const ps::MessageHeader& header) override {
-    sim_.network_.Send(
-        [this, header] { sim_.OnReply(header.rank, header); });
+    sim_.network_.Send([this, header] { sim_.OnReply(header.rank, header); });
   }
   // Norms are resent only after a reconnect, so the network may repeat and
   // reorder, but not lose them.
@@ -125,7 +123,8 @@ ClusterSim::ClusterSim(const SimConfig& config)
 ClusterSim::~ClusterSim() = default;
 
 void ClusterSim::Fail(const std::string& what) {
-  if (failure_.empty()) failure_ = absl::StrCat("at ", queue_.now(), ": ", what);
+  if (failure_.empty())
+    failure_ = absl::StrCat("at ", queue_.now(), ": ", what);
 }
 
 std::string ClusterSim::Run() {
@@ -274,8 +273,7 @@ void ClusterSim::Compute(int rank) {
     for (int c = 0; c < config_.chunks; ++c) {
       const uint32_t sequence = ++sequence_;
       // What arrived meanwhile was not what was computed on.
-      workers_[rank].unacked[sequence] = {c, workers_[rank].clock,
-                                          versions[c]};
+      workers_[rank].unacked[sequence] = {c, workers_[rank].clock, versions[c]};
       SendPush(rank, sequence);
     }
     EndClock(rank);
@@ -311,9 +309,9 @@ void ClusterSim::OnReply(int rank, const ps::MessageHeader& header) {
     return;
   }
   // Too far ahead, or asked over a connection that is no more: asked again.
-  const bool passing = header.reason == ps::Reason::kTooFarAhead ||
-                       (header.reason == ps::Reason::kFenced &&
-                        config_.reconnects > 0);
+  const bool passing =
+      header.reason == ps::Reason::kTooFarAhead ||
+      (header.reason == ps::Reason::kFenced && config_.reconnects > 0);
   if (!passing) Fail("refused: " + ps::ToString(header));
 }
 
@@ -428,8 +426,7 @@ void ClusterSim::CheckRead(int rank, int chunk) {
   if (config_.dead_rank < 0 && !config_.clip &&
       worker.value[chunk] != Expected(chunk, version)) {
     Fail(absl::StrCat("chunk ", chunk, " version ", version, " is ",
-                      worker.value[chunk], ", not ",
-                      Expected(chunk, version)));
+                      worker.value[chunk], ", not ", Expected(chunk, version)));
   }
 }
 

@@ -23,14 +23,14 @@ struct SimConfig {
   int staleness = 0;
   int64_t clocks = 4;
   NetworkFaults faults;
-  double retry_after = 5;      // of unanswered requests
+  double retry_after = 5;  // of unanswered requests
   bool clip = false;
-  int snapshot = 0;            // durable cuts every so many clocks
-  int dead_rank = -1;          // dies at `dies_at`
+  int snapshot = 0;    // durable cuts every so many clocks
+  int dead_rank = -1;  // dies at `dies_at`
   double dies_at = 0;
-  double noticed_after = 1;    // the lease
+  double noticed_after = 1;  // the lease
   bool membership_order = false;
-  int reconnects = 0;          // at random times, of random workers
+  int reconnects = 0;  // at random times, of random workers
   // Seconds of compute of (rank, clock).
   std::function<double(int, int64_t)> duration;
 
@@ -60,10 +60,10 @@ class ClusterSim {
   struct Worker {
     bool alive = true;
     bool finished = false;
-    bool blocked = false;        // in the read of `clock`
+    bool blocked = false;  // in the read of `clock`
     int64_t clock = 0;
     PeerId peer = 0;
-    std::vector<int64_t> version;   // newest arrived, per chunk
+    std::vector<int64_t> version;  // newest arrived, per chunk
     std::vector<float> value;
     std::map<uint32_t, PendingPush> unacked;  // by sequence
   };
@@ -100,7 +100,7 @@ class ClusterSim {
   SimNetwork network_;
   std::vector<std::unique_ptr<Server>> servers_;
   std::vector<Worker> workers_;
-  std::vector<std::vector<float>> expected_;      // [chunk][version]
+  std::vector<std::vector<float>> expected_;       // [chunk][version]
   std::map<std::pair<int, int64_t>, float> read_;  // with a dead worker
   std::string failure_;
   uint32_t sequence_ = 0;

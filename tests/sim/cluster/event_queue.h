@@ -47,7 +47,7 @@ class EventQueue {
 };
 
 struct NetworkFaults {
-  double max_delay = 0;   // uniform in [0, max_delay]: reorders
+  double max_delay = 0;  // uniform in [0, max_delay]: reorders
   double drop = 0;
   double duplicate = 0;
 };

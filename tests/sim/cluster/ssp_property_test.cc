@@ -1,5 +1,5 @@
-// The contract of DESIGN.md section 3 under random schedules: durations, delays,
-// drops with retry, duplicates, reorders, reconnects, a dead worker.
+// The contract of DESIGN.md section 3 under random schedules: durations,
+// delays, drops with retry, duplicates, reorders, reconnects, a dead worker.
 #include <cstdlib>
 
 #include "absl/strings/numbers.h"

@@ -28,8 +28,10 @@ struct TableConfig {
 class TableSim {
  public:
   explicit TableSim(const TableConfig& config)
-      : config_(config), random_(config.seed),
-        network_(queue_, random_, config_.faults), workers_(config.workers) {
+      : config_(config),
+        random_(config.seed),
+        network_(queue_, random_, config_.faults),
+        workers_(config.workers) {
     for (int s = 0; s < config_.servers; ++s) {
       servers_.push_back(std::make_unique<Server>(*this, s));
     }
@@ -61,14 +63,14 @@ class TableSim {
  private:
   struct Server : TableOutput {
     Server(TableSim& sim, int index)
-        : sim(sim), table(*ParamTable::Create(
-                        {.rows = sim.config_.rows,
-                         .width = sim.config_.workers,
-                         .workers = sim.config_.workers,
-                         .staleness = sim.config_.staleness,
-                         .servers = sim.config_.servers,
-                         .self = index},
-                        *this)) {}
+        : sim(sim),
+          table(*ParamTable::Create({.rows = sim.config_.rows,
+                                     .width = sim.config_.workers,
+                                     .workers = sim.config_.workers,
+                                     .staleness = sim.config_.staleness,
+                                     .servers = sim.config_.servers,
+                                     .self = index},
+                                    *this)) {}
     void SendRows(PeerId peer, const ps::TableRows& rows) override {
       sim.network_.Send([this, peer, rows] {
         Worker& worker = sim.workers_[peer];
@@ -128,7 +130,8 @@ class TableSim {
                         " of worker ", column));
     }
   }
-  // Fresh rows have just come: one's own writes are in them, also the open ones.
+  // Fresh rows have just come: one's own writes are in them, also the open
+  // ones.
   void CheckOwn(int rank) {
     Worker& worker = workers_[rank];
     for (int row = 0; row < config_.rows; ++row) {

@@ -40,18 +40,18 @@ struct World {
   int resends = 0;
 
   DataPlane::TransportFactory Factory(uint64_t node) {
-    return [this, node](const TransportOptions& options,
-                        TransportHandler& handler)
-               -> absl::StatusOr<std::unique_ptr<Transport>> {
-      auto made = FaultyTransport::Create(
-          [&](TransportHandler& inner)
-              -> absl::StatusOr<std::unique_ptr<Transport>> {
-            return fabric.MakeTransport(options, inner);
-          },
-          seed * 100 + node, faults, time, handler);
-      if (!made.ok()) return made.status();
-      return std::unique_ptr<Transport>(*std::move(made));
-    };
+    return
+        [this, node](const TransportOptions& options, TransportHandler& handler)
+            -> absl::StatusOr<std::unique_ptr<Transport>> {
+          auto made = FaultyTransport::Create(
+              [&](TransportHandler& inner)
+                  -> absl::StatusOr<std::unique_ptr<Transport>> {
+                return fabric.MakeTransport(options, inner);
+              },
+              seed * 100 + node, faults, time, handler);
+          if (!made.ok()) return made.status();
+          return std::unique_ptr<Transport>(*std::move(made));
+        };
   }
 };
 
@@ -69,9 +69,13 @@ class SimWorker : private TransportHandler {
  public:
   SimWorker(World& world, int rank, std::vector<std::string> servers,
             std::vector<int> owner)
-      : world_(world), rank_(rank), addresses_(std::move(servers)),
-        owner_(std::move(owner)), versions_(owner_.size(), -1),
-        values_(owner_.size(), 0), links_(addresses_.size()) {
+      : world_(world),
+        rank_(rank),
+        addresses_(std::move(servers)),
+        owner_(std::move(owner)),
+        versions_(owner_.size(), -1),
+        values_(owner_.size(), 0),
+        links_(addresses_.size()) {
     transport_ = *world_.Factory(10 + rank)(TransportOptions(), *this);
     if (rank_ == 0) {
       for (size_t c = 0; c < owner_.size(); ++c) {
@@ -80,9 +84,7 @@ class SimWorker : private TransportHandler {
     }
   }
 
-  bool finished() const {
-    return clock_ == world_.clocks && requests_.empty();
-  }
+  bool finished() const { return clock_ == world_.clocks && requests_.empty(); }
   int64_t clock() const { return clock_; }
   const std::string& failure() const { return failure_; }
   const std::vector<float>& values() const { return values_; }
@@ -130,8 +132,7 @@ class SimWorker : private TransportHandler {
     if (!requests_.empty()) return false;
     for (size_t c = 0; c < owner_.size(); ++c) {
       if (versions_[c] > clock_) Fail("a version from the future");
-      AddRequest(ps::MessageType::kPush, c, clock_,
-                 Gradient(rank_, clock_, c));
+      AddRequest(ps::MessageType::kPush, c, clock_, Gradient(rank_, clock_, c));
     }
     ++clock_;
     return true;
@@ -192,9 +193,11 @@ class SimWorker : private TransportHandler {
     header.payload_bytes = sizeof(kToken) - 1;
     uint8_t bytes[ps::kHeaderBytes];
     ps::EncodeHeader(header, bytes);
-    transport_->Send(link.endpoint, bytes,
-                     {reinterpret_cast<const uint8_t*>(kToken),
-                      sizeof(kToken) - 1}, 0).IgnoreError();
+    transport_
+        ->Send(link.endpoint, bytes,
+               {reinterpret_cast<const uint8_t*>(kToken), sizeof(kToken) - 1},
+               0)
+        .IgnoreError();
   }
 
   void OnAccept(EndpointId) override {}
@@ -296,7 +299,8 @@ std::vector<std::unique_ptr<DataPlane>> StartPlanes(
     *request.add_blobs() = ps::ToProto(blob);
   }
   request.mutable_shard_map()->set_chunk_bytes(16384);
-  for (int server : owner) request.mutable_shard_map()->add_chunk_server(server);
+  for (int server : owner)
+    request.mutable_shard_map()->add_chunk_server(server);
   for (int s = 0; s < world.servers; ++s) {
     DataPlane::Options options;
     options.host = "sim";

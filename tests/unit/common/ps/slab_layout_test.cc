@@ -20,9 +20,9 @@ BlobSpec Blob(const std::string& key, int64_t count) {
 }
 
 std::vector<BlobSpec> QuickBlobs() {
-  return {Blob("ip2/0", 640),   Blob("ip2/1", 10),     Blob("ip1/0", 65536),
-          Blob("ip1/1", 64),    Blob("conv3/0", 51200), Blob("conv3/1", 64),
-          Blob("conv2/0", 25600), Blob("conv2/1", 32),  Blob("conv1/0", 2400),
+  return {Blob("ip2/0", 640),     Blob("ip2/1", 10),      Blob("ip1/0", 65536),
+          Blob("ip1/1", 64),      Blob("conv3/0", 51200), Blob("conv3/1", 64),
+          Blob("conv2/0", 25600), Blob("conv2/1", 32),    Blob("conv1/0", 2400),
           Blob("conv1/1", 32)};
 }
 

@@ -13,8 +13,7 @@ control::Order Staleness(uint64_t number, int64_t clock, int s) {
   return order;
 }
 
-control::Order Members(uint64_t number, int64_t clock,
-                       std::vector<int> ranks) {
+control::Order Members(uint64_t number, int64_t clock, std::vector<int> ranks) {
   control::Order order;
   order.set_number(number);
   order.set_effective_clock(clock);

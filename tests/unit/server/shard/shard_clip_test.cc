@@ -126,7 +126,7 @@ TEST(ShardClipTest, ALateServerGetsTheNormsAgain) {
   first.InitAll(0);
   second.InitAll(0);
   first.Push(0, 0, 0, 1);
-  ASSERT_EQ(first.output.norms.size(), 1u);  // lost
+  ASSERT_EQ(first.output.norms.size(), 1u);                   // lost
   EXPECT_EQ(first.Push(0, 0, 0, 1), ps::Reason::kDuplicate);  // it is summed
   second.Push(0, 1, 0, 1);
   EXPECT_TRUE(first.shard->OnNorms(1, 0, second.output.norms[0].partials));

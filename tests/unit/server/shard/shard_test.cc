@@ -311,16 +311,16 @@ TEST(ShardTest, WhatIsNotThereYetIsSaid) {
   ShardOptions options = Options(1, 0);
   options.chunk_server = {0};
   options.update = control::PER_PUSH;
-  EXPECT_TRUE(absl::IsUnimplemented(
-      Shard::Create(layout, options, output).status()));
+  EXPECT_TRUE(
+      absl::IsUnimplemented(Shard::Create(layout, options, output).status()));
   options.update = control::PER_CLOCK;
   options.lazy_pull = true;
-  EXPECT_TRUE(absl::IsUnimplemented(
-      Shard::Create(layout, options, output).status()));
+  EXPECT_TRUE(
+      absl::IsUnimplemented(Shard::Create(layout, options, output).status()));
   options.lazy_pull = false;
   options.chunk_server = {1};
-  EXPECT_TRUE(absl::IsInvalidArgument(
-      Shard::Create(layout, options, output).status()));
+  EXPECT_TRUE(
+      absl::IsInvalidArgument(Shard::Create(layout, options, output).status()));
 }
 
 }  // namespace

@@ -11,8 +11,8 @@ namespace {
 TEST(SspControllerTest, AdmitsByTheBound) {
   SspController gate(2, 1);
   EXPECT_TRUE(gate.AwaitReadable(1, absl::InfinitePast()).ok());
-  EXPECT_TRUE(absl::IsDeadlineExceeded(
-      gate.AwaitReadable(2, absl::InfinitePast())));
+  EXPECT_TRUE(
+      absl::IsDeadlineExceeded(gate.AwaitReadable(2, absl::InfinitePast())));
   gate.Tick(0);
   EXPECT_FALSE(gate.AwaitReadable(2, absl::InfinitePast()).ok());
   gate.Tick(1);

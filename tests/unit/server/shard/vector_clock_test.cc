@@ -53,8 +53,7 @@ TEST(VectorClockTest, RemovedAndRestored) {
 
 TEST(VectorClockTest, RefusesWhatWouldEatMemory) {
   VectorClock clocks(1, 0);
-  EXPECT_FALSE(
-      clocks.Tick(0, VectorClock::kMaxOpenClocks, 0, false).ok());
+  EXPECT_FALSE(clocks.Tick(0, VectorClock::kMaxOpenClocks, 0, false).ok());
   EXPECT_FALSE(clocks.CanCount(0, VectorClock::kMaxOpenClocks));
   EXPECT_FALSE(clocks.Tick(1, 0, 0, false).ok());
   EXPECT_FALSE(clocks.Tick(-1, 0, 0, false).ok());

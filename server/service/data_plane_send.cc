@@ -1,0 +1,140 @@
+// DataPlane: what goes out, and the connections to the job's other servers.
+#include <memory>
+#include <utility>
+
+#include "common/base/crc.h"
+#include "common/base/logging.h"
+#include "server/service/data_plane.h"
+
+namespace cssp {
+
+using ps::MessageHeader;
+using ps::MessageType;
+
+namespace {
+
+// Until a server that cannot even be named is tried again.
+constexpr absl::Duration kUnreachable = absl::Seconds(1);
+
+}  // namespace
+
+// ---- Other servers ----------------------------------------------------------
+
+// Only a job that clips has anything to say to its other servers.
+void DataPlane::ConnectServers(JobShard& job, absl::Time now) {
+  if (!job.shard().exchanges_norms()) return;
+  std::vector<JobShard::PeerServer>& servers = job.peer_servers();
+  for (int i = 0; i < static_cast<int>(servers.size()); ++i) {
+    JobShard::PeerServer& server = servers[i];
+    if (i == job.server_index() || server.endpoint != kNoEndpoint ||
+        server.retry_at > now) {
+      continue;
+    }
+    absl::StatusOr<EndpointId> id = transport_->Connect(server.address);
+    if (!id.ok()) {
+      LOG_EVERY_N(WARNING, 50)
+          << "job " << job.id() << " server " << i << ": " << id.status();
+      server.retry_at = now + kUnreachable;
+      continue;
+    }
+    server.endpoint = *id;
+    Peer& peer = peers_[*id];
+    peer.job = &job;
+    peer.outgoing = true;
+    SendHello(job, *id);
+  }
+}
+
+void DataPlane::SendHello(JobShard& job, EndpointId id) {
+  MessageHeader header = job.Header(MessageType::kHello);
+  Outgoing outgoing;
+  outgoing.text = job.token();
+  const absl::Span<const uint8_t> payload(
+      reinterpret_cast<const uint8_t*>(job.token().data()), job.token().size());
+  SendWith(id, header, payload, std::move(outgoing));
+}
+
+void DataPlane::OnHelloAck(EndpointId id, Peer& peer) {
+  std::vector<JobShard::PeerServer>& servers = peer.job->peer_servers();
+  for (int i = 0; i < static_cast<int>(servers.size()); ++i) {
+    if (servers[i].endpoint != id) continue;
+    servers[i].ready = true;
+    servers[i].backoff = absl::ZeroDuration();
+    peer.job->shard().OnServerConnected(i);
+  }
+}
+
+// ---- Sends ------------------------------------------------------------------
+
+void DataPlane::SendHeader(EndpointId id, const MessageHeader& header) {
+  uint8_t bytes[ps::kHeaderBytes];
+  ps::EncodeHeader(header, bytes);
+  // A dead endpoint reports itself by OnDisconnect.
+  transport_->Send(id, bytes, {}, 0).IgnoreError();
+}
+
+void DataPlane::SendWith(EndpointId id, const MessageHeader& base,
+                         absl::Span<const uint8_t> payload, Outgoing outgoing) {
+  MessageHeader header = base;
+  header.payload_bytes = payload.size();
+  uint8_t bytes[ps::kHeaderBytes];
+  ps::EncodeHeader(header, bytes);
+  const uint64_t token = ++last_token_;
+  outgoing.peer = id;
+  outgoing_[token] = std::move(outgoing);
+  if (!transport_->Send(id, bytes, payload, token).ok()) {
+    outgoing_.erase(token);
+  }
+}
+
+void DataPlane::SendJobValues(JobShard& job, PeerId peer,
+                              const MessageHeader& base, BufferRef values) {
+  MessageHeader header = base;
+  header.payload_crc = job.ValuesCrc(header, values);
+  header.flags |= ps::kFlagHasCrc;
+  const absl::Span<const uint8_t> payload = values.bytes();
+  if (options_.metrics) options_.metrics->values_bytes->Add(payload.size());
+  Outgoing outgoing;
+  outgoing.job = header.slot == 0 ? header.job : 0;
+  outgoing.chunk = header.chunk;
+  outgoing.values = std::move(values);
+  SendWith(peer, header, payload, std::move(outgoing));
+}
+
+void DataPlane::SendJobReply(PeerId peer, const MessageHeader& header) {
+  SendHeader(peer, header);
+}
+
+void DataPlane::SendJobNorms(JobShard& job, int server, int64_t clock,
+                             std::vector<double> partials) {
+  const JobShard::PeerServer& to = job.peer_servers()[server];
+  if (!to.ready) return;  // sent when it is: OnServerConnected
+  MessageHeader header = job.Header(MessageType::kNorms);
+  header.clock = clock;
+  const size_t bytes = partials.size() * sizeof(double);
+  header.payload_crc = Crc32c(partials.data(), bytes);
+  header.flags = ps::kFlagHasCrc;
+  const absl::Span<const uint8_t> payload(
+      reinterpret_cast<const uint8_t*>(partials.data()), bytes);
+  Outgoing outgoing;
+  outgoing.norms = std::move(partials);
+  SendWith(to.endpoint, header, payload, std::move(outgoing));
+}
+
+void DataPlane::JobCutReady(JobShard& job, const RetainedCut& cut) {
+  if (options_.on_cut) options_.on_cut(job, cut);
+}
+
+void DataPlane::OnSent(EndpointId id, uint64_t token, absl::Status status) {
+  const auto at = outgoing_.find(token);
+  if (at == outgoing_.end()) return;
+  const Outgoing outgoing = std::move(at->second);
+  outgoing_.erase(at);
+  if (outgoing.job == 0) return;
+  const auto job = jobs_.find(outgoing.job);
+  if (job != jobs_.end()) {
+    job->second->shard().OnValuesSent(outgoing.peer, outgoing.chunk);
+  }
+}
+
+}  // namespace cssp

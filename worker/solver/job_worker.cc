@@ -50,6 +50,8 @@ absl::StatusOr<InitialState> LoadInitial(const control::JobSpec& spec,
 absl::Status Train(JobSession& session, const JobWorkerOptions& options) {
   const control::JobSpec& spec = session.spec();
   const int rank = session.joined().rank();
+  // The evaluator writes there, on this host: no training for nothing.
+  if (rank == 0) RETURN_IF_ERROR(CheckSnapshotPrefix(spec.solver()));
   SolverOptions solver_options;
   solver_options.source_name = spec.solver_path();
   solver_options.remote = true;

@@ -17,6 +17,8 @@ absl::StatusOr<std::unique_ptr<Solver>> Solver::Create(
   if (param.max_iter() < 0)
     return absl::InvalidArgumentError("max_iter must not be negative");
   if (!options.remote) RETURN_IF_ERROR(CheckSnapshotPrefix(param));
+  if (param.debug_info() && options.rank == 0)
+    LOG(WARNING) << "debug_info is not supported and is ignored";
   ASSIGN_OR_RETURN(LearningRatePolicy policy,
                    LearningRatePolicy::Create(param));
   auto solver = std::unique_ptr<Solver>(
@@ -67,6 +69,7 @@ int64_t Solver::samples_per_clock() const {
 
 absl::Status Solver::Solve() {
   if (!options_.remote) {
+    LOG(INFO) << "Effective batch " << samples_per_clock();
     LOG(INFO) << "Solving " << net().name();
     LOG(INFO) << "Learning Rate Policy: " << param_.lr_policy();
   }

@@ -60,7 +60,9 @@ struct TransportOptions {
   size_t max_payload_bytes = size_t{4} << 20;
   size_t max_endpoints = 4096;
   // A peer that connected to us and says nothing valid for so long is dropped.
-  absl::Duration handshake_timeout = absl::Seconds(2);
+  // (Seconds, because a starved process on a busy host is no stranger.)  The
+  // connecting side waits three times as long.
+  absl::Duration handshake_timeout = absl::Seconds(5);
 };
 
 // Thread-confined: the thread that polls.  Exception: Wake.

@@ -21,7 +21,7 @@ namespace {
 constexpr int kMaxRounds = 256;
 // The connecting side waits longer than the accepting one: a server may be
 // busy restoring a shard, but it need not keep strangers.
-constexpr int kConnectPatience = 5;
+constexpr int kConnectPatience = 3;
 constexpr absl::Duration kDestroyLimit = absl::Seconds(2);
 
 uint64_t RandomKey() {

@@ -56,6 +56,7 @@ class KilledPeer : public testing::TestWithParam<std::string> {
     TransportOptions options;
     options.devices = "lo";
     options.transports = GetParam();
+    options.handshake_timeout = absl::Seconds(30);
     auto made = MakeUcxTransport(options, handler_);
     ASSERT_TRUE(made.ok()) << made.status();
     server_ = *std::move(made);
@@ -70,7 +71,7 @@ class KilledPeer : public testing::TestWithParam<std::string> {
   }
   bool Until(const std::function<bool()>& done) {
     TimeSource& time = TimeSource::Real();
-    const absl::Time deadline = time.Now() + absl::Seconds(20);
+    const absl::Time deadline = time.Now() + absl::Seconds(60);
     while (!done()) {
       if (time.Now() > deadline) return false;
       if (server_->Poll() == 0) server_->Wait(absl::Milliseconds(100));

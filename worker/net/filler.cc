@@ -79,9 +79,9 @@ absl::Status Uniform(const FillContext& context, absl::Span<float> out) {
   RETURN_IF_ERROR(RequireFinite("min", context.filler.min()));
   RETURN_IF_ERROR(RequireFinite("max", context.filler.max()));
   if (context.filler.min() > context.filler.max())
-    return absl::InvalidArgumentError(absl::StrCat(
-        "filler 'uniform': min ", context.filler.min(), " is above max ",
-        context.filler.max()));
+    return absl::InvalidArgumentError(
+        absl::StrCat("filler 'uniform': min ", context.filler.min(),
+                     " is above max ", context.filler.max()));
   FillUniform(context, context.filler.min(), context.filler.max(), out);
   return absl::OkStatus();
 }
@@ -181,10 +181,13 @@ struct FillerEntry {
 };
 
 constexpr FillerEntry kFillers[] = {
-    {"bilinear", Bilinear}, {"constant", Constant},
-    {"gaussian", Gaussian}, {"msra", Msra},
+    {"bilinear", Bilinear},
+    {"constant", Constant},
+    {"gaussian", Gaussian},
+    {"msra", Msra},
     {"positive_unitball", PositiveUnitball},
-    {"uniform", Uniform},   {"xavier", Xavier},
+    {"uniform", Uniform},
+    {"xavier", Xavier},
 };
 
 }  // namespace
@@ -199,9 +202,8 @@ absl::Status Fill(const caffe::FillerParameter& filler, const Shape& shape,
     if (filler.type() == entry.type) return entry.fill(context, out);
     absl::StrAppend(&known, known.empty() ? "" : ", ", entry.type);
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("unknown filler '", filler.type(),
-                   "' (known fillers: ", known, ")"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "unknown filler '", filler.type(), "' (known fillers: ", known, ")"));
 }
 
 }  // namespace cssp

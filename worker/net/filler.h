@@ -13,8 +13,8 @@
 namespace cssp {
 
 // constant, uniform, gaussian (sparse too), positive_unitball, xavier, msra,
-// bilinear.  Random values depend on seed, blob_key ("conv1/0") and index alone,
-// so neither the order of layers nor the worker that draws matters.
+// bilinear.  Random values depend on seed, blob_key ("conv1/0") and index
+// alone, so neither the order of layers nor the worker that draws matters.
 // InvalidArgument names the field at fault or lists the known types; `out` is
 // untouched then.  REQUIRES: out.size() == shape.count().
 absl::Status Fill(const caffe::FillerParameter& filler, const Shape& shape,

@@ -28,8 +28,7 @@ class SplitInserter {
   explicit SplitInserter(const caffe::NetParameter& net) : net_(net) {}
 
   absl::Status CountConsumers() {
-    for (int i = 0; i < net_.layer_size(); ++i)
-      RETURN_IF_ERROR(CountLayer(i));
+    for (int i = 0; i < net_.layer_size(); ++i) RETURN_IF_ERROR(CountLayer(i));
     return absl::OkStatus();
   }
 
@@ -47,10 +46,10 @@ class SplitInserter {
     for (int j = 0; j < layer.bottom_size(); ++j) {
       const auto source = latest_.find(layer.bottom(j));
       if (source == latest_.end())
-        return absl::InvalidArgumentError(absl::StrCat(
-            "layer '", layer.name(), "': unknown bottom blob '",
-            layer.bottom(j), "' (bottom index ", j,
-            "): no earlier layer has such a top"));
+        return absl::InvalidArgumentError(
+            absl::StrCat("layer '", layer.name(), "': unknown bottom blob '",
+                         layer.bottom(j), "' (bottom index ", j,
+                         "): no earlier layer has such a top"));
       ++versions_[source->second].consumers;
       sources.push_back(source->second);
     }
@@ -113,9 +112,9 @@ class SplitInserter {
   }
 
   const caffe::NetParameter& net_;
-  std::map<std::string, TopId> latest_;        // blob name -> its last version
+  std::map<std::string, TopId> latest_;  // blob name -> its last version
   std::map<TopId, Version> versions_;
-  std::vector<std::vector<TopId>> sources_;    // per layer, per bottom
+  std::vector<std::vector<TopId>> sources_;  // per layer, per bottom
 };
 
 }  // namespace

@@ -42,7 +42,7 @@ bool StateMeetsRule(const caffe::NetState& state,
 // A blob with several consumers gets a Split layer <blob>_<layer>_<top>_split
 // behind its producer, with tops ..._split_<k> in the order of the consumers.
 // A loss_weight set on the top counts as the first consumer and moves to split
-// top 0.  InvalidArgument: a bottom that no earlier layer produces.  Idempotent.
+// top 0.  InvalidArgument: a bottom that no earlier layer produces. Idempotent.
 absl::StatusOr<caffe::NetParameter> InsertSplits(
     const caffe::NetParameter& net);
 

@@ -25,9 +25,9 @@ absl::Status CheckTestCounts(const caffe::SolverParameter& solver) {
   const int tests = solver.test_iter_size();
   const int nets = solver.test_net_param_size();
   if (solver.has_net_param() ? tests < nets : tests != nets)
-    return absl::InvalidArgumentError(absl::StrCat(
-        "solver: ", nets, " test nets and ", tests,
-        " test_iter: give test_iter once for each test net"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("solver: ", nets, " test nets and ", tests,
+                     " test_iter: give test_iter once for each test net"));
   if (solver.test_state_size() > 0 && solver.test_state_size() != tests)
     return absl::InvalidArgumentError(absl::StrCat(
         "solver: ", solver.test_state_size(), " test_state and ", tests,

@@ -226,10 +226,10 @@ class LayerUpgrader {
   }
 
   absl::Status SetDetection() {
-    const bool detects =
-        old_.has_det_fg_threshold() || old_.has_det_bg_threshold() ||
-        old_.has_det_fg_fraction() || old_.has_det_context_pad() ||
-        old_.has_det_crop_mode();
+    const bool detects = old_.has_det_fg_threshold() ||
+                         old_.has_det_bg_threshold() ||
+                         old_.has_det_fg_fraction() ||
+                         old_.has_det_context_pad() || old_.has_det_crop_mode();
     if (!detects) return absl::OkStatus();
     if (!Is("window_data")) return Misplaced(old_, "det_ fields");
     caffe::WindowDataParameter* window = layer_.mutable_window_data_param();
@@ -241,8 +241,7 @@ class LayerUpgrader {
       window->set_fg_fraction(old_.det_fg_fraction());
     if (old_.has_det_context_pad())
       window->set_context_pad(old_.det_context_pad());
-    if (old_.has_det_crop_mode())
-      window->set_crop_mode(old_.det_crop_mode());
+    if (old_.has_det_crop_mode()) window->set_crop_mode(old_.det_crop_mode());
     return absl::OkStatus();
   }
 

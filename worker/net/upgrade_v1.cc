@@ -73,10 +73,10 @@ void UpgradeParamSpecs(const V1LayerParameter& old,
   for (int i = 0; i < old.param_size(); ++i)
     SpecAt(i, layer)->set_name(old.param(i));
   for (int i = 0; i < old.blob_share_mode_size(); ++i)
-    SpecAt(i, layer)->set_share_mode(
-        old.blob_share_mode(i) == V1LayerParameter::PERMISSIVE
-            ? caffe::ParamSpec::PERMISSIVE
-            : caffe::ParamSpec::STRICT);
+    SpecAt(i, layer)->set_share_mode(old.blob_share_mode(i) ==
+                                             V1LayerParameter::PERMISSIVE
+                                         ? caffe::ParamSpec::PERMISSIVE
+                                         : caffe::ParamSpec::STRICT);
   for (int i = 0; i < old.blobs_lr_size(); ++i)
     SpecAt(i, layer)->set_lr_mult(old.blobs_lr(i));
   for (int i = 0; i < old.weight_decay_size(); ++i)

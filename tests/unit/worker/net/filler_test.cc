@@ -1,10 +1,10 @@
 #include "worker/net/filler.h"
 
-#include <cmath>
-#include <numeric>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <cmath>
+#include <numeric>
 
 #include "common/base/logging.h"
 #include "google/protobuf/text_format.h"
@@ -62,11 +62,10 @@ TEST(PhiloxTest, BernoulliDependsOnEveryPartOfItsSite) {
   const DrawSite site{.seed = 1, .clock = 2, .pass = 3, .layer = 4, .rank = 5};
   EXPECT_EQ(mask(site), mask(site));
   EXPECT_NEAR(Mean(mask(site)), 1, 0.2);
-  for (auto change : {+[](DrawSite* s) { s->seed++; },
-                      +[](DrawSite* s) { s->clock++; },
-                      +[](DrawSite* s) { s->pass++; },
-                      +[](DrawSite* s) { s->layer++; },
-                      +[](DrawSite* s) { s->rank++; }}) {
+  for (auto change :
+       {+[](DrawSite* s) { s->seed++; }, +[](DrawSite* s) { s->clock++; },
+        +[](DrawSite* s) { s->pass++; }, +[](DrawSite* s) { s->layer++; },
+        +[](DrawSite* s) { s->rank++; }}) {
     DrawSite other = site;
     change(&other);
     EXPECT_NE(mask(other), mask(site));
@@ -79,8 +78,7 @@ TEST(FillerTest, Constant) {
 }
 
 TEST(FillerTest, Uniform) {
-  const auto values =
-      Filled("type: 'uniform' min: -1 max: 3", {100, 10, 10});
+  const auto values = Filled("type: 'uniform' min: -1 max: 3", {100, 10, 10});
   EXPECT_THAT(values, Each(testing::AllOf(testing::Ge(-1), testing::Lt(3))));
   EXPECT_NEAR(Mean(values), 1, 0.05);
   EXPECT_NEAR(Deviation(values), 4 / std::sqrt(12.0), 0.05);
@@ -98,8 +96,7 @@ TEST(FillerTest, Gaussian) {
 
 // sparse counts inputs kept per output, on average.
 TEST(FillerTest, SparseGaussian) {
-  const auto values =
-      Filled("type: 'gaussian' std: 1 sparse: 5", {50, 400});
+  const auto values = Filled("type: 'gaussian' std: 1 sparse: 5", {50, 400});
   const auto zeros = std::count(values.begin(), values.end(), 0.0f);
   EXPECT_NEAR(1 - zeros / 20000.0, 5 / 50.0, 0.01);
   EXPECT_THAT(Filled("type: 'gaussian' sparse: 0", {5, 5}), Each(0));
@@ -125,10 +122,9 @@ TEST(FillerTest, XavierFollowsTheFan) {
     return std::make_pair(Deviation(values) * std::sqrt(3.0),
                           *std::max_element(values.begin(), values.end()));
   };
-  for (const auto& [norm, fan] :
-       {std::pair<std::string, double>{"", 50},
-        {" variance_norm: FAN_OUT", 1000},
-        {" variance_norm: AVERAGE", 525}}) {
+  for (const auto& [norm, fan] : {std::pair<std::string, double>{"", 50},
+                                  {" variance_norm: FAN_OUT", 1000},
+                                  {" variance_norm: AVERAGE", 525}}) {
     const double expected = std::sqrt(3 / fan);
     EXPECT_NEAR(bound(norm).first, expected, 0.02 * expected) << norm;
     EXPECT_LE(bound(norm).second, expected * 1.000001) << norm;
@@ -146,12 +142,11 @@ TEST(FillerTest, Bilinear) {
   const auto values = Filled("type: 'bilinear'", {1, 1, 4, 4});
   const float axis[] = {0.25f, 0.75f, 0.75f, 0.25f};
   for (int y = 0; y < 4; ++y)
-    for (int x = 0; x < 4; ++x)
-      EXPECT_EQ(values[y * 4 + x], axis[x] * axis[y]);
+    for (int x = 0; x < 4; ++x) EXPECT_EQ(values[y * 4 + x], axis[x] * axis[y]);
   // Width 3: f = 2, centre 0.5.
-  EXPECT_THAT(Filled("type: 'bilinear'", {1, 1, 3, 3}),
-              ElementsAre(0.25f, 0.5f, 0.25f, 0.5f, 1, 0.5f, 0.25f, 0.5f,
-                          0.25f));
+  EXPECT_THAT(
+      Filled("type: 'bilinear'", {1, 1, 3, 3}),
+      ElementsAre(0.25f, 0.5f, 0.25f, 0.5f, 1, 0.5f, 0.25f, 0.5f, 0.25f));
 }
 
 TEST(FillerTest, ValuesDependOnSeedAndKeyAlone) {

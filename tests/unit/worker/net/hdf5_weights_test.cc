@@ -51,8 +51,7 @@ TEST(Hdf5WeightsTest, AnOwnersMissingBlobIsAnError) {
   ASSERT_TRUE(net);
   caffe::NetParameter proto = net->ToProto(false);
   proto.mutable_layer(1)->mutable_blobs(0)->Clear();  // owner of "w"
-  EXPECT_EQ(net->LoadWeights(proto).code(),
-            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(net->LoadWeights(proto).code(), absl::StatusCode::kInvalidArgument);
 }
 
 }  // namespace

@@ -140,18 +140,17 @@ const char kTwoReaders[] =
     "layer { name: 'loss' bottom: 'ip' bottom: 'label' top: 'loss' }";
 
 TEST(InsertSplitsTest, NamesAreCaffes) {
-  ExpectNet(
-      InsertSplits(Net(kTwoReaders)),
-      "layer { name: 'data' top: 'data' top: 'label' }"
-      "layer { name: 'label_data_1_split' type: 'Split' bottom: 'label'"
-      "  top: 'label_data_1_split_0' top: 'label_data_1_split_1' }"
-      "layer { name: 'ip' bottom: 'data' top: 'ip' }"
-      "layer { name: 'ip_ip_0_split' type: 'Split' bottom: 'ip'"
-      "  top: 'ip_ip_0_split_0' top: 'ip_ip_0_split_1' }"
-      "layer { name: 'acc' bottom: 'ip_ip_0_split_0'"
-      "  bottom: 'label_data_1_split_0' top: 'acc' }"
-      "layer { name: 'loss' bottom: 'ip_ip_0_split_1'"
-      "  bottom: 'label_data_1_split_1' top: 'loss' }");
+  ExpectNet(InsertSplits(Net(kTwoReaders)),
+            "layer { name: 'data' top: 'data' top: 'label' }"
+            "layer { name: 'label_data_1_split' type: 'Split' bottom: 'label'"
+            "  top: 'label_data_1_split_0' top: 'label_data_1_split_1' }"
+            "layer { name: 'ip' bottom: 'data' top: 'ip' }"
+            "layer { name: 'ip_ip_0_split' type: 'Split' bottom: 'ip'"
+            "  top: 'ip_ip_0_split_0' top: 'ip_ip_0_split_1' }"
+            "layer { name: 'acc' bottom: 'ip_ip_0_split_0'"
+            "  bottom: 'label_data_1_split_0' top: 'acc' }"
+            "layer { name: 'loss' bottom: 'ip_ip_0_split_1'"
+            "  bottom: 'label_data_1_split_1' top: 'loss' }");
 }
 
 TEST(InsertSplitsTest, Idempotent) {
@@ -165,30 +164,28 @@ TEST(InsertSplitsTest, Idempotent) {
 // An in-place layer makes a new version of the blob: readers before it read
 // the producer's, readers behind it its own.
 TEST(InsertSplitsTest, InPlaceVersions) {
-  ExpectNet(
-      InsertSplits(Net("layer { name: 'ip' top: 'x' }"
-                       "layer { name: 'relu' bottom: 'x' top: 'x' }"
-                       "layer { name: 'a' bottom: 'x' top: 'a' }"
-                       "layer { name: 'b' bottom: 'x' top: 'b' }")),
-      "layer { name: 'ip' top: 'x' }"
-      "layer { name: 'relu' bottom: 'x' top: 'x' }"
-      "layer { name: 'x_relu_0_split' type: 'Split' bottom: 'x'"
-      "  top: 'x_relu_0_split_0' top: 'x_relu_0_split_1' }"
-      "layer { name: 'a' bottom: 'x_relu_0_split_0' top: 'a' }"
-      "layer { name: 'b' bottom: 'x_relu_0_split_1' top: 'b' }");
+  ExpectNet(InsertSplits(Net("layer { name: 'ip' top: 'x' }"
+                             "layer { name: 'relu' bottom: 'x' top: 'x' }"
+                             "layer { name: 'a' bottom: 'x' top: 'a' }"
+                             "layer { name: 'b' bottom: 'x' top: 'b' }")),
+            "layer { name: 'ip' top: 'x' }"
+            "layer { name: 'relu' bottom: 'x' top: 'x' }"
+            "layer { name: 'x_relu_0_split' type: 'Split' bottom: 'x'"
+            "  top: 'x_relu_0_split_0' top: 'x_relu_0_split_1' }"
+            "layer { name: 'a' bottom: 'x_relu_0_split_0' top: 'a' }"
+            "layer { name: 'b' bottom: 'x_relu_0_split_1' top: 'b' }");
 }
 
 // Caffe's own habit: the in-place layer reads the split and writes the name.
 TEST(InsertSplitsTest, InPlaceBehindAnotherReader) {
-  ExpectNet(
-      InsertSplits(Net("layer { name: 'ip' top: 'x' }"
-                       "layer { name: 'a' bottom: 'x' top: 'a' }"
-                       "layer { name: 'relu' bottom: 'x' top: 'x' }")),
-      "layer { name: 'ip' top: 'x' }"
-      "layer { name: 'x_ip_0_split' type: 'Split' bottom: 'x'"
-      "  top: 'x_ip_0_split_0' top: 'x_ip_0_split_1' }"
-      "layer { name: 'a' bottom: 'x_ip_0_split_0' top: 'a' }"
-      "layer { name: 'relu' bottom: 'x_ip_0_split_1' top: 'x' }");
+  ExpectNet(InsertSplits(Net("layer { name: 'ip' top: 'x' }"
+                             "layer { name: 'a' bottom: 'x' top: 'a' }"
+                             "layer { name: 'relu' bottom: 'x' top: 'x' }")),
+            "layer { name: 'ip' top: 'x' }"
+            "layer { name: 'x_ip_0_split' type: 'Split' bottom: 'x'"
+            "  top: 'x_ip_0_split_0' top: 'x_ip_0_split_1' }"
+            "layer { name: 'a' bottom: 'x_ip_0_split_0' top: 'a' }"
+            "layer { name: 'relu' bottom: 'x_ip_0_split_1' top: 'x' }");
 }
 
 TEST(InsertSplitsTest, OneLayerMayReadABlobTwice) {
@@ -203,21 +200,19 @@ TEST(InsertSplitsTest, OneLayerMayReadABlobTwice) {
 }
 
 TEST(InsertSplitsTest, ALossWeightIsTheFirstReader) {
-  ExpectNet(
-      InsertSplits(Net("layer { name: 'ip' top: 'x' loss_weight: 0.5 }"
-                       "layer { name: 'a' bottom: 'x' top: 'a' }")),
-      "layer { name: 'ip' top: 'x' loss_weight: 0 }"
-      "layer { name: 'x_ip_0_split' type: 'Split' bottom: 'x'"
-      "  top: 'x_ip_0_split_0' top: 'x_ip_0_split_1'"
-      "  loss_weight: 0.5 loss_weight: 0 }"
-      "layer { name: 'a' bottom: 'x_ip_0_split_1' top: 'a' }");
+  ExpectNet(InsertSplits(Net("layer { name: 'ip' top: 'x' loss_weight: 0.5 }"
+                             "layer { name: 'a' bottom: 'x' top: 'a' }")),
+            "layer { name: 'ip' top: 'x' loss_weight: 0 }"
+            "layer { name: 'x_ip_0_split' type: 'Split' bottom: 'x'"
+            "  top: 'x_ip_0_split_0' top: 'x_ip_0_split_1'"
+            "  loss_weight: 0.5 loss_weight: 0 }"
+            "layer { name: 'a' bottom: 'x_ip_0_split_1' top: 'a' }");
 }
 
 TEST(InsertSplitsTest, AnUnreadOrZeroLossIsNoReason) {
-  for (const char* net :
-       {"layer { name: 'ip' top: 'x' loss_weight: 0.5 }",
-        "layer { name: 'ip' top: 'x' loss_weight: 0 }"
-        "layer { name: 'a' bottom: 'x' top: 'a' }"})
+  for (const char* net : {"layer { name: 'ip' top: 'x' loss_weight: 0.5 }",
+                          "layer { name: 'ip' top: 'x' loss_weight: 0 }"
+                          "layer { name: 'a' bottom: 'x' top: 'a' }"})
     ExpectNet(InsertSplits(Net(net)), net);
 }
 
@@ -342,12 +337,13 @@ TEST(UpgradeNetTest, V0ImagesAndWindows) {
 }
 
 TEST(UpgradeNetTest, V0MistakesNameTheLayer) {
-  EXPECT_THAT(Message(UpgradeNet(
-                  Net("layers { layer { name: 'x' type: 'convv' } }"))),
-              HasSubstr("layer 'x' (old form, type 'convv'): unknown type"));
-  EXPECT_THAT(Message(UpgradeNet(Net(
-                  "layers { layer { name: 'x' type: 'relu' num_output: 3 } }"))),
-              HasSubstr("no use for num_output"));
+  EXPECT_THAT(
+      Message(UpgradeNet(Net("layers { layer { name: 'x' type: 'convv' } }"))),
+      HasSubstr("layer 'x' (old form, type 'convv'): unknown type"));
+  EXPECT_THAT(
+      Message(UpgradeNet(
+          Net("layers { layer { name: 'x' type: 'relu' num_output: 3 } }"))),
+      HasSubstr("no use for num_output"));
   EXPECT_THAT(
       Message(UpgradeNet(Net(
           "input: 'd' layers { layer { name: 'p' type: 'padding' pad: 1 }"
@@ -372,16 +368,16 @@ TEST(UpgradeNetTest, InputFieldsBecomeALayerInFront) {
       "  input_param { shape { dim: 1 dim: 3 dim: 4 dim: 5 }"
       "    shape { dim: 2 dim: 1 dim: 1 dim: 6 } } }"
       "layer { name: 'a' bottom: 'data' top: 'a' }";
-  ExpectNet(UpgradeNet(Net(
-                "input: 'data' input_dim: 1 input_dim: 3 input_dim: 4"
-                " input_dim: 5 input: 'info' input_dim: 2 input_dim: 1"
-                " input_dim: 1 input_dim: 6"
-                " layer { name: 'a' bottom: 'data' top: 'a' }")),
-            expected);
-  ExpectNet(UpgradeNet(Net(
-                "input: 'data' input_shape { dim: 1 dim: 3 dim: 4 dim: 5 }"
-                " input: 'info' input_shape { dim: 2 dim: 1 dim: 1 dim: 6 }"
-                " layer { name: 'a' bottom: 'data' top: 'a' }")),
+  ExpectNet(
+      UpgradeNet(Net("input: 'data' input_dim: 1 input_dim: 3 input_dim: 4"
+                     " input_dim: 5 input: 'info' input_dim: 2 input_dim: 1"
+                     " input_dim: 1 input_dim: 6"
+                     " layer { name: 'a' bottom: 'data' top: 'a' }")),
+      expected);
+  ExpectNet(UpgradeNet(
+                Net("input: 'data' input_shape { dim: 1 dim: 3 dim: 4 dim: 5 }"
+                    " input: 'info' input_shape { dim: 2 dim: 1 dim: 1 dim: 6 }"
+                    " layer { name: 'a' bottom: 'data' top: 'a' }")),
             expected);
 }
 
@@ -393,9 +389,9 @@ TEST(UpgradeNetTest, InputsWithoutShapesAreDropped) {
 TEST(UpgradeNetTest, InputShapesMustMatch) {
   EXPECT_THAT(Message(UpgradeNet(Net("input: 'd' input_dim: 1 input_dim: 2"))),
               HasSubstr("2 input_dim"));
-  EXPECT_THAT(Message(UpgradeNet(Net(
-                  "input: 'd' input: 'e' input_shape { dim: 1 }"))),
-              HasSubstr("1 input_shape"));
+  EXPECT_THAT(
+      Message(UpgradeNet(Net("input: 'd' input: 'e' input_shape { dim: 1 }"))),
+      HasSubstr("1 input_shape"));
 }
 
 TEST(UpgradeNetTest, BatchNormMultipliersBecomeZero) {
@@ -410,9 +406,9 @@ TEST(UpgradeNetTest, BatchNormMultipliersBecomeZero) {
 // ---- A solver's nets -----------------------------------------------------
 
 TEST(ResolveNetsTest, TrainStateIsMergedInOrder) {
-  const auto train = ResolveTrainNet(Solver(
-      "net_param { name: 'n' state { level: 2 stage: 'own' } }"
-      " train_state { level: 5 stage: 'solver' }"));
+  const auto train = ResolveTrainNet(
+      Solver("net_param { name: 'n' state { level: 2 stage: 'own' } }"
+             " train_state { level: 5 stage: 'solver' }"));
   ASSERT_TRUE(train.ok());
   const caffe::NetState& state = train->net.state();
   EXPECT_EQ(state.phase(), caffe::TRAIN);
@@ -454,15 +450,15 @@ TEST(ResolveNetsTest, NumbersMustFit) {
   const std::string own = "test_net_param { name: 't' } test_interval: 1 ";
   EXPECT_TRUE(ResolveTestNets(Solver(net)).value().empty());
   EXPECT_THAT(Message(ResolveTestNets(Solver(own))), HasSubstr("test_iter"));
+  EXPECT_THAT(
+      Message(ResolveTestNets(Solver(own + "test_iter: 1 test_iter: 1"))),
+      HasSubstr("1 test nets and 2 test_iter"));
   EXPECT_THAT(Message(ResolveTestNets(
-                  Solver(own + "test_iter: 1 test_iter: 1"))),
-              HasSubstr("1 test nets and 2 test_iter"));
-  EXPECT_THAT(Message(ResolveTestNets(Solver(
-                  net + "test_iter: 1 test_state { } test_state { }"))),
+                  Solver(net + "test_iter: 1 test_state { } test_state { }"))),
               HasSubstr("2 test_state"));
-  EXPECT_THAT(Message(ResolveTestNets(
-                  Solver("net_param { name: 'n' } test_iter: 1"))),
-              HasSubstr("test_interval"));
+  EXPECT_THAT(
+      Message(ResolveTestNets(Solver("net_param { name: 'n' } test_iter: 1"))),
+      HasSubstr("test_interval"));
   EXPECT_THAT(Message(ResolveTestNets(Solver(net + "test_iter: 0"))),
               HasSubstr("test_iter must be > 0"));
 }

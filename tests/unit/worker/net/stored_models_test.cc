@@ -1,11 +1,11 @@
 // Caffe's own files: every prototxt, model and state under
 // $CSSP_TEST_DATA/caffemodels is read and brought to today's form.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include "absl/strings/match.h"
 #include "common/model_file/blob_proto.h"
@@ -40,8 +40,8 @@ std::vector<std::string> FilesEndingIn(const std::string& ending) {
   return files;
 }
 
-#define SKIP_IF_ABSENT(path)                                       \
-  if (!fs::exists(path))                                           \
+#define SKIP_IF_ABSENT(path) \
+  if (!fs::exists(path))     \
   GTEST_SKIP() << "absent: " << (path) << " ($CSSP_TEST_DATA)"
 
 void ExpectTodaysForm(const caffe::NetParameter& net) {
@@ -105,8 +105,8 @@ TEST(StoredModelsTest, EverySolverstateReads) {
     SCOPED_TRACE(path);
     const auto state = ReadSolverState(path);
     ASSERT_TRUE(state.ok()) << state.status();
-    EXPECT_TRUE(absl::StrContains(
-        path, absl::StrCat("_iter_", state->iter(), ".")));
+    EXPECT_TRUE(
+        absl::StrContains(path, absl::StrCat("_iter_", state->iter(), ".")));
     EXPECT_EQ(state->history_size(), 10);  // cifar10_quick: five layers
   }
 }

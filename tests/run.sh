@@ -69,6 +69,8 @@ if [ -x "$data/unpack.sh" ]; then
 fi
 export CSSP_BUILD_DIR=$build
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+# Spinning OpenMP threads stall on a shared machine.
+export OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=0
 
 [ -n "$slow" ] || ctest_args+=(-LE slow)
 rc=0

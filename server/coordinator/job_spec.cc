@@ -49,18 +49,18 @@ absl::Status CheckSolver(const caffe::SolverParameter& solver) {
 
 absl::Status CheckStraggler(const JobSpec& spec) {
   if (spec.straggler().empty()) return absl::OkStatus();
-  // WHO:FACTOR, WHO:FACTOR@MS
-  const std::vector<std::string> parts =
-      absl::StrSplit(spec.straggler(), absl::ByAnyChar(":@"));
+  // WHO:FACTOR, or WHO:FACTOR@MS
+  const std::vector<std::string> parts = absl::StrSplit(spec.straggler(), ':');
+  const std::vector<std::string> amount =
+      absl::StrSplit(parts.back(), absl::MaxSplits('@', 1));
   double factor = 0;
   double base_ms = 1;
   int rank = 0;
   const bool well_formed =
-      (parts.size() == 2 ||
-       (parts.size() == 3 && absl::SimpleAtod(parts[2], &base_ms) &&
-        base_ms > 0 && base_ms <= 60000)) &&
-      absl::SimpleAtod(parts[1], &factor) &&
+      parts.size() == 2 && absl::SimpleAtod(amount[0], &factor) &&
       std::isfinite(factor) && factor >= 1 && factor <= 1000 &&
+      (amount.size() == 1 || (absl::SimpleAtod(amount[1], &base_ms) &&
+                              base_ms > 0 && base_ms <= 60000)) &&
       (parts[0] == "rotating" ||
        (absl::SimpleAtoi(parts[0], &rank) && rank >= 0 &&
         rank < spec.workers()));

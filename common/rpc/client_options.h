@@ -26,6 +26,8 @@ struct ClientOptions {
   // Budget of one unary call, retries included.
   absl::Duration deadline = absl::Seconds(4);
   RetryPolicy retry;
+  // How long opening a stream of ticks waits for the connection.
+  absl::Duration connect_wait = absl::Seconds(10);
   // A peer that is silent for this long counts as gone (HTTP/2 pings).
   absl::Duration keepalive = absl::Seconds(10);
   // Bound of a stream's queue of unsent messages.

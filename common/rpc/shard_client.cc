@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "common/base/status_macros.h"
 #include "common/rpc/duplex_stream.h"
 #include "common/rpc/grpc_glue.h"
@@ -69,6 +70,7 @@ struct ShardClient::Impl {
   std::string address;
   std::string peer;
   ClientOptions options;
+  std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<Shard::Stub> stub;
 
   template <class Request, class Response>
@@ -90,7 +92,8 @@ absl::StatusOr<std::unique_ptr<ShardClient>> ShardClient::Create(
   impl->address = address;
   impl->peer = absl::StrCat("ps-server ", address);
   impl->options = options;
-  impl->stub = Shard::NewStub(MakeChannel(address, options));
+  impl->channel = MakeChannel(address, options);
+  impl->stub = Shard::NewStub(impl->channel);
   return std::unique_ptr<ShardClient>(new ShardClient(std::move(impl)));
 }
 
@@ -139,6 +142,10 @@ absl::Status ShardClient::DeleteCut(const std::string& job_id, int64_t clock) {
 
 std::unique_ptr<TickStream> ShardClient::Ticks(
     std::function<void(absl::Status)> on_broken) {
+  // A stream fails at the first attempt to connect that does; a channel does
+  // not give up so soon.
+  impl_->channel->WaitForConnected(
+      absl::ToChronoTime(absl::Now() + impl_->options.connect_wait));
   TickDuplex::Options options;
   options.peer = impl_->peer;
   options.max_queued = impl_->options.max_queued;

@@ -51,6 +51,8 @@ class ShardClient {
       const std::string& job_id);
   absl::Status DeleteCut(const std::string& job_id, int64_t clock);
 
+  // Waits up to ClientOptions::connect_wait for the connection; a server that
+  // is not there by then shows as a broken stream.
   // `on_broken` (may be empty) runs once on the stream's reader thread when the
   // stream ends other than by Close; it must not destroy the stream.
   std::unique_ptr<TickStream> Ticks(

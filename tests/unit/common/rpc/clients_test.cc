@@ -248,6 +248,7 @@ TEST_F(Clients, ARefusedTickBreaksTheStream) {
 TEST_F(Clients, UnsentTicksAreBounded) {
   ClientOptions options;
   options.max_queued = 4;
+  options.connect_wait = absl::Milliseconds(50);
   // Nobody there: nothing leaves the queue but what the writer holds.
   auto lonely = ShardClient::Create("127.0.0.1:1", options);
   ASSERT_TRUE(lonely.ok());

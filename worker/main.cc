@@ -1,4 +1,8 @@
 // caffe-worker: one training process of a job, or its evaluator.  Wiring only.
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
 #include <cstdio>
 #include <fstream>
 #include <memory>
@@ -21,11 +25,13 @@ namespace cssp {
 namespace {
 
 constexpr absl::Duration kEvaluatorWait = absl::Minutes(15);
+constexpr absl::Duration kEvaluatorJoin = absl::Minutes(1);
 
 struct Options {
   ConfigSources sources;
   std::string coordinator, job, token_file, gpu;
   int32_t rank = -1, threads = 0;
+  int32_t joined_fd = -1;  // evaluator: written to once it has joined
   bool evaluator = false, print_config = false, help = false, version = false;
 };
 
@@ -42,6 +48,8 @@ absl::StatusOr<WorkerConfig> Configure(int argc, char** argv, Options* o) {
   flags.Add("threads", &o->threads, "compute threads; 0: cores / ranks");
   flags.Add("gpu", &o->gpu, "GPU to run on");
   flags.Add("evaluator", &o->evaluator, "test and export, do not train");
+  flags.Add("joined_fd", &o->joined_fd,
+            "evaluator: descriptor that is told when it has joined");
   flags.Add("print_config", &o->print_config, "print the configuration");
   flags.Add("help", &o->help, "print this");
   flags.Add("version", &o->version, "print the version");
@@ -86,18 +94,57 @@ absl::StatusOr<std::string> ReadToken(const std::string& path) {
   return std::string(absl::StripAsciiWhitespace(token));
 }
 
+// Until the evaluator says that it has joined: a short job must not be over
+// before.  One that dies is the coordinator's business; training goes on.
+void AwaitJoined(int fd) {
+  pollfd wait{.fd = fd, .events = POLLIN};
+  char byte = 0;
+  const int ready = poll(
+      &wait, 1, static_cast<int>(absl::ToInt64Milliseconds(kEvaluatorJoin)));
+  if (ready <= 0 || read(fd, &byte, 1) != 1)
+    LOG(WARNING) << "the evaluator has not joined; training goes on untested";
+}
+
 // The evaluator of the job: this program again.
 absl::StatusOr<std::unique_ptr<ChildProcess>> SpawnEvaluator(
     const WorkerConfig& config, const Options& options) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0)
+    return absl::ResourceExhaustedError("no descriptor for the evaluator");
+  fcntl(ends[1], F_SETFD, 0);  // the child's
   std::vector<std::string> args = {
       "--evaluator", absl::StrCat("--coordinator=", config.coordinator()),
       absl::StrCat("--job=", config.job()),
-      absl::StrCat("--token_file=", config.token_file())};
+      absl::StrCat("--token_file=", config.token_file()),
+      absl::StrCat("--joined_fd=", ends[1])};
   if (!options.sources.file.empty())
     args.push_back(absl::StrCat("--config=", options.sources.file));
   if (config.threads() > 0)
     args.push_back(absl::StrCat("--threads=", config.threads()));
-  return ChildProcess::Start("/proc/self/exe", args, {});
+  absl::StatusOr<std::unique_ptr<ChildProcess>> child =
+      ChildProcess::Start("/proc/self/exe", args, {});
+  close(ends[1]);
+  if (child.ok()) AwaitJoined(ends[0]);
+  close(ends[0]);
+  return child;
+}
+
+// What a process does once it has joined.
+absl::Status OnJoin(const JobSession& session, const WorkerConfig& config,
+                    const Options& options,
+                    std::unique_ptr<ChildProcess>* evaluator) {
+  if (config.evaluator()) {
+    if (options.joined_fd >= 0) {
+      if (write(options.joined_fd, "j", 1) != 1)
+        LOG(WARNING) << "rank 0 does not listen";
+      close(options.joined_fd);
+    }
+    return absl::OkStatus();
+  }
+  if (!config.spawn_evaluator() || session.joined().rank() != 0)
+    return absl::OkStatus();
+  ASSIGN_OR_RETURN(*evaluator, SpawnEvaluator(config, options));
+  return absl::OkStatus();
 }
 
 absl::Status Run(int argc, char** argv) {
@@ -119,12 +166,8 @@ absl::Status Run(int argc, char** argv) {
   }
   std::unique_ptr<ChildProcess> evaluator;
   process.actions = config.evaluator() ? &signals : nullptr;
-  process.on_join = [&](JobSession& session) -> absl::Status {
-    if (config.evaluator() || !config.spawn_evaluator() ||
-        session.joined().rank() != 0)
-      return absl::OkStatus();
-    ASSIGN_OR_RETURN(evaluator, SpawnEvaluator(config, options));
-    return absl::OkStatus();
+  process.on_join = [&](JobSession& session) {
+    return OnJoin(session, config, options, &evaluator);
   };
   process.config = config;
   const absl::Status worked = RunWorkerProcess(process);

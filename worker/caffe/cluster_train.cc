@@ -138,9 +138,10 @@ absl::Status Host(const CaffeFlags& flags, Launch& launch,
     return Submit(server->control_address(), spec);
   };
   const absl::StatusOr<Invitation> invitation = open();
-  RETURN_IF_ERROR(
-      launch.Put(kJobKey, invitation.ok() ? Encode(*invitation) : kNoJob));
-  RETURN_IF_ERROR(invitation.status());
+  if (!invitation.ok()) {
+    RETURN_IF_ERROR(launch.Put(kJobKey, kNoJob));
+    return invitation.status();
+  }
   LOG(INFO) << "Embedded ps-server at " << server->control_address()
             << ", job " << invitation->job << ", " << workers << " workers";
   WorkerProcessOptions options = ProcessOptions(flags, *invitation);
@@ -148,7 +149,15 @@ absl::Status Host(const CaffeFlags& flags, Launch& launch,
   options.config.set_rank(-1);
   options.ranks_on_host = launch.local_size();
   options.actions = &actions;
+  // Workers are invited once the evaluator has joined: a short job must not be
+  // over before.
+  bool invited = false;
+  options.on_join = [&](JobSession&) {
+    invited = true;
+    return launch.Put(kJobKey, Encode(*invitation));
+  };
   const absl::Status worked = RunWorkerProcess(options);
+  if (!invited) RETURN_IF_ERROR(launch.Put(kJobKey, kNoJob));
   RETURN_IF_ERROR(worked);
   return server->Check();
 }

@@ -9,14 +9,21 @@ thread_local bool counting = false;
 thread_local int allocations = 0;
 }  // namespace
 
-// Every form of new ends here, but for over-aligned ones.
-void* operator new(size_t bytes) {
+// Every form of new but the over-aligned ones; out of line, so that gcc does
+// not see malloc behind new.
+[[gnu::noinline]] void* operator new(size_t bytes) {
   if (counting) ++allocations;
   if (void* p = std::malloc(bytes)) return p;
   std::abort();
 }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete(void* p, size_t) noexcept { std::free(p); }
+[[gnu::noinline]] void* operator new(size_t bytes,
+                                     const std::nothrow_t&) noexcept {
+  return operator new(bytes);
+}
+[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, size_t) noexcept {
+  std::free(p);
+}
 
 namespace cssp {
 namespace {

@@ -14,8 +14,8 @@ done
 
 generator=()
 command -v ninja >/dev/null && [ ! -f "$build/CMakeCache.txt" ] && generator=(-G Ninja)
-# One cache serves every checkout: paths are hashed relative to it.
-export CCACHE_BASEDIR=${CCACHE_BASEDIR:-/} CCACHE_NOHASHDIR=${CCACHE_NOHASHDIR:-1}
+# One cache serves every checkout: paths are hashed relative to its root.
+export CCACHE_BASEDIR=${CCACHE_BASEDIR:-$root} CCACHE_NOHASHDIR=${CCACHE_NOHASHDIR:-1}
 mkdir -p "$build"
 log=$build/configure.log
 if ! cmake -S "$root" -B "$build" "${generator[@]}" "$@" >"$log" 2>&1; then

@@ -64,8 +64,15 @@ absl::Status UcxTransport::Init() {
     return FromUcs(ucp_worker_set_am_recv_handler(worker_->get(), &param),
                    "UCX refuses a message handler");
   };
-  RETURN_IF_ERROR(handle(kGreetingId, OnGreeting));
-  return handle(kDataId, OnData);
+  // UCX 1.13 calls whatever stands in its table under the id that a peer names,
+  // without a bound, and does not clear the entries that it adds: a stranger's
+  // id would be a jump into the heap.  So the table spans all ids (the highest
+  // one first, which sizes it), and each has a handler; OnData drops what has
+  // no key.  2 MiB, a few milliseconds.
+  for (int id = kMaxAmId; id >= 0; --id)
+    RETURN_IF_ERROR(handle(static_cast<unsigned>(id),
+                           id == kGreetingId ? OnGreeting : OnData));
+  return absl::OkStatus();
 }
 
 UcxTransport::~UcxTransport() {

@@ -17,6 +17,8 @@ static_assert(std::endian::native == std::endian::little,
 // UCX's active message ids.
 inline constexpr unsigned kGreetingId = 1;
 inline constexpr unsigned kDataId = 2;
+// Ids are 16 bits on UCX's wire.
+inline constexpr int kMaxAmId = 0xffff;
 
 // offset 0: receiver's key (8); then the caller's header.
 struct DataPrefix {

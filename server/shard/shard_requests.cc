@@ -144,8 +144,9 @@ void Shard::Restore(uint32_t id, int slot, absl::Span<const float> floats,
   FillSlot(chunk, slot, floats);
   chunk.init_slots |= uint64_t{1} << slot;
   if (last) chunk.init_last = std::max(chunk.init_last, slot);
+  if (chunk.init_last < 0) return;
   const uint64_t wanted = (uint64_t{2} << chunk.init_last) - 1;
-  if (chunk.init_last < 0 || (chunk.init_slots & wanted) != wanted) return;
+  if ((chunk.init_slots & wanted) != wanted) return;
   Opened(chunk, options_.start_clock);
   Advance(chunk);
 }

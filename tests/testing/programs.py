@@ -17,6 +17,12 @@ TOOLS = BUILD / "tools"
 CAFFE = TOOLS / "caffe"
 
 
+def environment(extra=None):
+    """What programs under test run in: ours, and mpirun allowed for root."""
+    return {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1",
+            "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", **(extra or {})}
+
+
 def data_dir():
     """The raw test data, or None."""
     path = pathlib.Path(os.environ.get("CSSP_TEST_DATA", ROOT.parent / "shared/data"))
@@ -57,7 +63,7 @@ class ProgramTest(unittest.TestCase):
         """Runs to the end; the exit code must be `rc`. Gives (stdout, stderr)."""
         done = subprocess.run([str(c) for c in command], capture_output=True,
                               text=True, timeout=timeout, cwd=cwd or self.work,
-                              env={**os.environ, **(env or {})})
+                              env=environment(env))
         self.assertEqual(done.returncode, rc,
                          f"{' '.join(map(str, command))}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}")
         return done.stdout, done.stderr
@@ -66,7 +72,7 @@ class ProgramTest(unittest.TestCase):
         """Starts a process that the test takes down at its end."""
         out = open(log, "wb") if log else subprocess.DEVNULL
         process = subprocess.Popen([str(c) for c in command], stdout=out, stderr=out,
-                                   cwd=cwd or self.work, env={**os.environ, **(env or {})},
+                                   cwd=cwd or self.work, env=environment(env),
                                    start_new_session=True)
         if log:
             out.close()

@@ -42,8 +42,7 @@ class Bench(programs.ProgramTest):
             "--solver=solver.prototxt", f"--name={name}", "--workers=4",
             f"--staleness={staleness}", "--fresh_wait=0", "--threads=1",
             f"--straggler=rotating:4@{self.base_ms}", "--launch=mpirun",
-            f"--events={events}", f"--log={self.work}/{name}.log",
-            env={"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"})
+            f"--events={events}", f"--log={self.work}/{name}.log")
         times = {}
         for line in events.read_text().splitlines():
             progress = json.loads(line).get("progress")

@@ -29,8 +29,7 @@ class Accuracy(programs.ProgramTest):
         self.run_program(
             BIN / "psctl", f"--coordinator={coordinator}", "submit", "--solver=solver.prototxt",
             "--name=short", "--workers=4", "--staleness=0", "--launch=mpirun",
-            f"--job_file={self.work}/job", f"--log={self.work}/log",
-            env={"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"})
+            f"--job_file={self.work}/job", f"--log={self.work}/log")
         out, _ = self.run_program(BIN / "psctl", f"--coordinator={coordinator}", "describe",
                                   (self.work / "job").read_text().strip(), "-o", "json")
         last = max(json.loads(out)["tests"], key=lambda t: int(t["clock"]))

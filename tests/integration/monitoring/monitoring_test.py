@@ -78,8 +78,7 @@ class Monitoring(programs.ProgramTest):
         client = self.start(
             BIN / "psctl", f"--coordinator={coordinator}", "submit",
             "--solver=solver.prototxt", "--workers=2", "--staleness=1", "--launch=mpirun",
-            f"--job_file={job_file}", log=self.work / "psctl.log",
-            env={"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"})
+            f"--job_file={job_file}", log=self.work / "psctl.log")
         self.assertTrue(programs.wait_for(
             lambda: job_file.exists() and job_file.read_text().strip(), 20))
         job = job_file.read_text().strip()

@@ -1,5 +1,4 @@
 """The 2015 command line: mpirun -machinefile HOSTS -n N caffe train --solver=S."""
-import os
 import pathlib
 import re
 import subprocess
@@ -45,8 +44,7 @@ class SeedCommandLine(programs.ProgramTest):
         return self.run_program(
             "mpirun", "-machinefile", "hosts", "-n", ranks, "--oversubscribe",
             "--bind-to", "none", CAFFE, "train", "--solver=solver.prototxt", *more,
-            timeout=timeout, env={"OMPI_ALLOW_RUN_AS_ROOT": "1",
-                                  "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"})
+            timeout=timeout)
 
     def check_log(self, err, ranks):
         for line in ("Solving small", "Iteration 10", "Iteration 40, Testing net (#0)",
@@ -93,8 +91,7 @@ class SeedCommandLine(programs.ProgramTest):
             ["mpirun", "-machinefile", "hosts", "-n", "3", "--oversubscribe", "--bind-to",
              "none", CAFFE, "train", "--solver=solver.prototxt"],
             cwd=self.work, capture_output=True, text=True, timeout=60,
-            env={**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1",
-                 "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"})
+            env=programs.environment())
         self.assertEqual(done.returncode, 2, done.stderr)
         self.assertIn("InerProduct", done.stderr)
         self.assertEqual(leftovers(self.work), "")

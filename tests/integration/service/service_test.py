@@ -37,7 +37,6 @@ base_lr: 0.01 lr_policy: "fixed" momentum: 0.9 weight_decay: 0.001
 max_iter: %d display: 50 test_interval: 50 test_iter: 2 snapshot: %d
 snapshot_prefix: "%s" solver_mode: CPU random_seed: 1
 """
-ROOT_ENV = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 
 
 class Service(programs.ProgramTest):
@@ -47,7 +46,7 @@ class Service(programs.ProgramTest):
 
     def psctl(self, *arguments, rc=0, timeout=120):
         out, _ = self.run_program(BIN / "psctl", f"--coordinator={self.coordinator}",
-                                  *arguments, rc=rc, timeout=timeout, env=ROOT_ENV)
+                                  *arguments, rc=rc, timeout=timeout)
         return out
 
     def describe(self, job):
@@ -71,7 +70,7 @@ class Service(programs.ProgramTest):
             BIN / "psctl", f"--coordinator={self.coordinator}", "submit",
             self.solver(name, clocks, snapshot), f"--name={name}", "--launch=mpirun",
             f"--job_file={job_file}", f"--log={self.work}/{name}.log", *more,
-            log=self.work / f"{name}.psctl", env=ROOT_ENV)
+            log=self.work / f"{name}.psctl")
         self.assertTrue(programs.wait_for(
             lambda: job_file.exists() and job_file.read_text().strip(), 20),
             (self.work / f"{name}.psctl").read_text())

@@ -21,8 +21,8 @@ std::string Remedy(const std::string& path) {
                           ".sh");
     }
   }
-  return "make it with one of Caffe's converters (convert_cifar_data, "
-         "convert_mnist_data)";
+  return "make it with one of Caffe's converters (convert_imageset, "
+         "convert_cifar_data, convert_mnist_data)";
 }
 
 bool Holds(const std::string& path, const char* file) {
@@ -66,8 +66,10 @@ absl::Status CheckBaseExists(BaseFormat format, const std::string& path) {
 }
 
 absl::StatusOr<std::unique_ptr<DataSource>> OpenBase(BaseFormat format,
-                                                     const std::string& path) {
-  return format == BaseFormat::kLmdb ? OpenLmdb(path) : OpenLevelDb(path);
+                                                     const std::string& path,
+                                                     ColorMode mode) {
+  return format == BaseFormat::kLmdb ? OpenLmdb(path, mode)
+                                     : OpenLevelDb(path, mode);
 }
 
 }  // namespace cssp

@@ -11,6 +11,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "common/tensor/shape.h"
+#include "worker/data/image_codec.h"
 
 namespace cssp {
 
@@ -34,8 +35,8 @@ class DataSource {
   virtual ~DataSource() = default;
   virtual int64_t size() const = 0;
   // Keeps the record's memory alive in `*storage` until that is overwritten.
-  // DataLoss when the record does not parse (base and key named).
-  // Unimplemented when it holds a compressed image.
+  // DataLoss when the record does not parse or its image is damaged (base and
+  // key named).
   // REQUIRES: 0 <= index < size().
   virtual absl::StatusOr<RecordView> Read(int64_t index,
                                           std::string* storage) const = 0;
@@ -51,11 +52,14 @@ absl::StatusOr<BaseFormat> ParseBaseFormat(absl::string_view name);
 // process holds: FailedPrecondition that says to use LMDB or one process; a
 // base of the other kind: InvalidArgument that names the right backend.
 // The base must not be written to while it is open.
-absl::StatusOr<std::unique_ptr<DataSource>> OpenLmdb(const std::string& path);
+// Encoded images are decoded in `mode`.
+absl::StatusOr<std::unique_ptr<DataSource>> OpenLmdb(
+    const std::string& path, ColorMode mode = ColorMode::kAsStored);
 absl::StatusOr<std::unique_ptr<DataSource>> OpenLevelDb(
-    const std::string& path);
-absl::StatusOr<std::unique_ptr<DataSource>> OpenBase(BaseFormat format,
-                                                     const std::string& path);
+    const std::string& path, ColorMode mode = ColorMode::kAsStored);
+absl::StatusOr<std::unique_ptr<DataSource>> OpenBase(
+    BaseFormat format, const std::string& path,
+    ColorMode mode = ColorMode::kAsStored);
 
 }  // namespace cssp
 

@@ -106,18 +106,33 @@ uint64_t ElementsOf(const RawDatum& datum) {
   return datum.channels * plane;
 }
 
+// Extents that an encoded Datum states are not looked at, as in Caffe.
+absl::StatusOr<RecordView> Decoded(const RawDatum& datum, ColorMode mode,
+                                   std::string* storage) {
+  Image image;
+  const absl::Status decoded = DecodeImage(datum.data, mode, &image);
+  if (!decoded.ok())
+    return absl::DataLossError(
+        absl::StrCat("its encoded image ", decoded.message()));
+  ToPlanes(image, storage);
+  RecordView record;
+  record.channels = image.channels;
+  record.height = image.height;
+  record.width = image.width;
+  record.bytes = *storage;
+  record.label = static_cast<int>(datum.label);
+  return record;
+}
+
 }  // namespace
 
 absl::StatusOr<RecordView> ParseDatum(absl::string_view wire,
-                                      std::string* storage) {
+                                      std::string* storage, ColorMode mode) {
+  storage->clear();
   RawDatum datum;
   if (!ReadDatum(wire, &datum))
     return absl::DataLossError("is no Datum (damaged or of another format)");
-  if (datum.encoded != 0) {
-    return absl::UnimplementedError(
-        "holds a compressed image (encoded: true), which cannot be decoded "
-        "yet: make the base of raw pixels");
-  }
+  if (datum.encoded != 0) return Decoded(datum, mode, storage);
   const uint64_t count = ElementsOf(datum);
   const uint64_t held =
       datum.data.empty() ? datum.floats.size() / sizeof(float)

@@ -7,16 +7,19 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "worker/data/data_source.h"
+#include "worker/data/image_codec.h"
 
 namespace cssp {
 
-// The view's bytes point into `wire`; floats, which protobuf does not keep
-// aligned, are gathered into `*storage`.  `wire` may point into `*storage` only
-// when the caller keeps it: then give another string.
-// DataLoss: does not parse, or extents and pixels disagree.  Unimplemented:
-// an encoded (JPEG, PNG) image.  Messages do not name the record.
+// The view's bytes point into `wire`.  Floats, which protobuf does not keep
+// aligned, are gathered into `*storage`; so are the planes of an encoded (JPEG,
+// PNG) image, decoded in `mode` (raw pixels stay what they are).  `*storage` is
+// empty where it was not used.  `wire` must not point into it.
+// DataLoss: does not parse, extents and pixels disagree, or the image is
+// damaged.  Messages do not name the record.
 absl::StatusOr<RecordView> ParseDatum(absl::string_view wire,
-                                      std::string* storage);
+                                      std::string* storage,
+                                      ColorMode mode = ColorMode::kAsStored);
 
 }  // namespace cssp
 

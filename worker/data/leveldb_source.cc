@@ -38,7 +38,8 @@ absl::Status FromLevelDb(const leveldb::Status& status,
 // Immutable once opened.
 class LevelDbSource final : public DataSource {
  public:
-  explicit LevelDbSource(std::string path) : path_(std::move(path)) {}
+  LevelDbSource(std::string path, ColorMode mode)
+      : path_(std::move(path)), mode_(mode) {}
 
   absl::Status Open() {
     leveldb::Options options;
@@ -60,14 +61,17 @@ class LevelDbSource final : public DataSource {
     options.verify_checksums = true;
     const leveldb::Status got = db_->Get(options, keys_[index], storage);
     if (!got.ok()) return Named(index, FromLevelDb(got, path_));
-    std::string floats;
-    absl::StatusOr<RecordView> record = ParseDatum(*storage, &floats);
+    std::string unpacked;
+    absl::StatusOr<RecordView> record = ParseDatum(*storage, &unpacked, mode_);
     if (!record.ok()) return Named(index, record.status());
+    if (unpacked.empty()) return record;
+    *storage = std::move(unpacked);
     if (record->bytes.empty()) {
-      *storage = std::move(floats);
       record->floats = absl::MakeConstSpan(
           reinterpret_cast<const float*>(storage->data()),
           record->floats.size());
+    } else {
+      record->bytes = *storage;
     }
     return record;
   }
@@ -91,6 +95,7 @@ class LevelDbSource final : public DataSource {
   }
 
   const std::string path_;
+  const ColorMode mode_;
   std::unique_ptr<leveldb::DB> db_;
   std::vector<std::string> keys_;
 };
@@ -98,9 +103,9 @@ class LevelDbSource final : public DataSource {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<DataSource>> OpenLevelDb(
-    const std::string& path) {
+    const std::string& path, ColorMode mode) {
   RETURN_IF_ERROR(CheckBaseExists(BaseFormat::kLevelDb, path));
-  auto source = std::make_unique<LevelDbSource>(path);
+  auto source = std::make_unique<LevelDbSource>(path, mode);
   RETURN_IF_ERROR(source->Open());
   return source;
 }

@@ -42,7 +42,8 @@ absl::Status FromLmdb(int code, const std::string& path) {
 // the source, so that values may be read through pointers into the map.
 class LmdbSource final : public DataSource {
  public:
-  explicit LmdbSource(std::string path) : path_(std::move(path)) {}
+  LmdbSource(std::string path, ColorMode mode)
+      : path_(std::move(path)), mode_(mode) {}
   ~LmdbSource() override {
     if (txn_ != nullptr) mdb_txn_abort(txn_);
     if (env_ != nullptr) mdb_env_close(env_);
@@ -73,7 +74,7 @@ class LmdbSource final : public DataSource {
     absl::StatusOr<RecordView> record = ParseDatum(
         absl::string_view(static_cast<const char*>(value.mv_data),
                           value.mv_size),
-        storage);
+        storage, mode_);
     if (record.ok()) return record;
     return Annotate(record.status(),
                     absl::StrCat(path_, ": record ", index, " (key '",
@@ -145,6 +146,7 @@ class LmdbSource final : public DataSource {
   }
 
   const std::string path_;
+  const ColorMode mode_;
   MDB_env* env_ = nullptr;
   MDB_txn* txn_ = nullptr;
   std::vector<MDB_val> records_;
@@ -152,9 +154,10 @@ class LmdbSource final : public DataSource {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<DataSource>> OpenLmdb(const std::string& path) {
+absl::StatusOr<std::unique_ptr<DataSource>> OpenLmdb(const std::string& path,
+                                                     ColorMode mode) {
   RETURN_IF_ERROR(CheckBaseExists(BaseFormat::kLmdb, path));
-  auto source = std::make_unique<LmdbSource>(path);
+  auto source = std::make_unique<LmdbSource>(path, mode);
   RETURN_IF_ERROR(source->Open());
   return source;
 }

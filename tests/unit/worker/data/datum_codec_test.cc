@@ -59,13 +59,45 @@ TEST(DatumCodec, RefusesExtentsThatDisagree) {
   EXPECT_FALSE(ParseDatum(datum.SerializeAsString(), &storage).ok());
 }
 
-TEST(DatumCodec, SaysThatCompressedImagesAreNotDecoded) {
+TEST(DatumCodec, DecodesEncodedImagesInTheModeAskedFor) {
+  Image image;
+  image.Resize(3, 2, 4);
+  for (size_t i = 0; i < image.pixels.size(); ++i)
+    image.pixels[i] = static_cast<uint8_t>(10 * i);
+  const auto png = EncodeImage(image, ImageFormat::kPng);
+  ASSERT_TRUE(png.ok()) << png.status();
   caffe::Datum datum;
-  datum.set_data("\xff\xd8");
+  datum.set_data(*png);
+  datum.set_encoded(true);
+  datum.set_label(7);
+  const std::string wire = datum.SerializeAsString();
+  std::string storage, planes;
+  auto record = ParseDatum(wire, &storage);
+  ASSERT_TRUE(record.ok()) << record.status();
+  EXPECT_EQ(record->channels, 3);
+  EXPECT_EQ(record->height, 2);
+  EXPECT_EQ(record->width, 4);
+  EXPECT_EQ(record->label, 7);
+  ToPlanes(image, &planes);
+  EXPECT_EQ(record->bytes, planes);
+  record = ParseDatum(wire, &storage, ColorMode::kGray);
+  ASSERT_TRUE(record.ok()) << record.status();
+  EXPECT_EQ(record->channels, 1);
+  EXPECT_EQ(record->bytes.size(), 8u);
+}
+
+TEST(DatumCodec, SaysWhatIsWrongWithAnEncodedImage) {
+  caffe::Datum datum;
   datum.set_encoded(true);
   std::string storage;
-  EXPECT_EQ(ParseDatum(datum.SerializeAsString(), &storage).status().code(),
-            absl::StatusCode::kUnimplemented);
+  for (const std::string& bytes : {std::string(), std::string("pixels"),
+                                   std::string("\xff\xd8\xff\xe0")}) {
+    datum.set_data(bytes);
+    const auto record = ParseDatum(datum.SerializeAsString(), &storage);
+    EXPECT_EQ(record.status().code(), absl::StatusCode::kDataLoss);
+    EXPECT_THAT(std::string(record.status().message()),
+                testing::HasSubstr("encoded image"));
+  }
 }
 
 }  // namespace

@@ -74,7 +74,7 @@ THIRD_PARTY = {
     r"oneapi/|dnnl": {"worker/layers"},
     r"pmix": {"common/launch"},
     r"hdf5": {"common/model_file"},
-    r"lmdb\.h|leveldb/": {"worker/data"},
+    r"lmdb\.h|leveldb/|jpeglib|jerror|png\.h": {"worker/data"},
     r"cuda|cudnn|cublas": {"common/device", "worker/layers", "worker/sync",
                            "server/shard"},
     r"mpi\.h": set(),

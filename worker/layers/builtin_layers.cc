@@ -27,6 +27,7 @@ absl::Status RegisterCpuLayers(LayerRegistry& registry) {
   RETURN_IF_ERROR(cpu::RegisterBatchNorm(registry));
   RETURN_IF_ERROR(cpu::RegisterConcat(registry));
   RETURN_IF_ERROR(cpu::RegisterConvolution(registry));
+  RETURN_IF_ERROR(cpu::RegisterDeconvolution(registry));
   RETURN_IF_ERROR(cpu::RegisterDropout(registry));
   RETURN_IF_ERROR(cpu::RegisterEltwise(registry));
   RETURN_IF_ERROR(cpu::RegisterEuclideanLoss(registry));

@@ -12,6 +12,7 @@ absl::Status RegisterArgMax(LayerRegistry& registry);
 absl::Status RegisterBatchNorm(LayerRegistry& registry);
 absl::Status RegisterConcat(LayerRegistry& registry);
 absl::Status RegisterConvolution(LayerRegistry& registry);
+absl::Status RegisterDeconvolution(LayerRegistry& registry);
 absl::Status RegisterDropout(LayerRegistry& registry);
 absl::Status RegisterEltwise(LayerRegistry& registry);
 absl::Status RegisterEuclideanLoss(LayerRegistry& registry);

@@ -1,5 +1,4 @@
 #include <cmath>
-#include <ostream>
 #include <string>
 #include <vector>
 
@@ -8,43 +7,223 @@
 #include "gtest/gtest.h"
 #include "tests/testing/gradient_checker.h"
 #include "tests/testing/layer_runner.h"
+#include "tests/unit/worker/layers/convolution_testing.h"
 
 namespace cssp::testing {
 namespace {
 
-struct Case {
-  const char* name;
-  const char* fields;  // of convolution_param
-  Shape bottom;
-  int64_t out, group, kernel[2], stride[2], pad[2], dilation[2];
-  bool bias;
-};
-
-void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
+using Case = ConvolutionCase;
 
 const Case kCases[] = {
-    {"Plain", "num_output: 4 kernel_size: 3", {2, 3, 6, 4}, 4, 1,
-     {3, 3}, {1, 1}, {0, 0}, {1, 1}, true},
-    {"StridePad", "num_output: 5 kernel_size: 3 stride: 2 pad: 1",
-     {2, 3, 6, 5}, 5, 1, {3, 3}, {2, 2}, {1, 1}, {1, 1}, true},
+    {"Plain",
+     "num_output: 4 kernel_size: 3",
+     {2, 3, 6, 4},
+     {2, 4, 4, 2},
+     {3, 3},
+     {1, 1},
+     {0, 0},
+     {1, 1}},
+    {"StridePad",
+     "num_output: 5 kernel_size: 3 stride: 2 pad: 1",
+     {2, 3, 6, 5},
+     {2, 5, 3, 3},
+     {3, 3},
+     {2, 2},
+     {1, 1},
+     {1, 1}},
     {"Rectangle",
      "num_output: 3 kernel_h: 2 kernel_w: 3 stride_h: 1 stride_w: 2 pad_h: 1 "
      "pad_w: 0 bias_term: false",
-     {1, 2, 5, 7}, 3, 1, {2, 3}, {1, 2}, {1, 0}, {1, 1}, false},
-    {"Groups", "num_output: 6 kernel_size: 3 group: 3 pad: 1", {2, 6, 4, 4},
-     6, 3, {3, 3}, {1, 1}, {1, 1}, {1, 1}, true},
-    {"Depthwise", "num_output: 8 kernel_size: 3 group: 8", {1, 8, 4, 4}, 8,
-     8, {3, 3}, {1, 1}, {0, 0}, {1, 1}, true},
-    {"Dilated", "num_output: 3 kernel_size: 3 dilation: 2 pad: 1",
-     {1, 2, 6, 6}, 3, 1, {3, 3}, {1, 1}, {1, 1}, {2, 2}, true},
-    {"Pointwise", "num_output: 4 kernel_size: 1", {2, 5, 3, 3}, 4, 1, {1, 1},
-     {1, 1}, {0, 0}, {1, 1}, true},
-    {"PadSmallRemainder", "num_output: 2 kernel_size: 3 stride: 3",
-     {1, 2, 8, 7}, 2, 1, {3, 3}, {3, 3}, {0, 0}, {1, 1}, true},
-    {"WholeBlocks", "num_output: 32 kernel_size: 3 pad: 1", {2, 16, 4, 4}, 32,
-     1, {3, 3}, {1, 1}, {1, 1}, {1, 1}, true},
-    {"GroupBlocks", "num_output: 32 kernel_size: 3 pad: 1 group: 2",
-     {1, 32, 4, 4}, 32, 2, {3, 3}, {1, 1}, {1, 1}, {1, 1}, true},
+     {1, 2, 5, 7},
+     {1, 3, 6, 3},
+     {2, 3},
+     {1, 2},
+     {1, 0},
+     {1, 1},
+     1,
+     false},
+    {"Groups",
+     "num_output: 6 kernel_size: 3 group: 3 pad: 1",
+     {2, 6, 4, 4},
+     {2, 6, 4, 4},
+     {3, 3},
+     {1, 1},
+     {1, 1},
+     {1, 1},
+     3},
+    {"Depthwise",
+     "num_output: 8 kernel_size: 3 group: 8",
+     {1, 8, 4, 4},
+     {1, 8, 2, 2},
+     {3, 3},
+     {1, 1},
+     {0, 0},
+     {1, 1},
+     8},
+    {"DepthwiseOddChannels",
+     "num_output: 5 kernel_size: 3 group: 5 stride: 2",
+     {2, 5, 5, 5},
+     {2, 5, 2, 2},
+     {3, 3},
+     {2, 2},
+     {0, 0},
+     {1, 1},
+     5},
+    {"DepthwiseMultiplier",
+     "num_output: 8 kernel_size: 3 group: 4 pad: 1",
+     {1, 4, 4, 3},
+     {1, 8, 4, 3},
+     {3, 3},
+     {1, 1},
+     {1, 1},
+     {1, 1},
+     4},
+    {"DepthwiseDilated",
+     "num_output: 4 kernel_size: 3 group: 4 pad: 2 dilation: 2",
+     {1, 4, 5, 5},
+     {1, 4, 5, 5},
+     {3, 3},
+     {1, 1},
+     {2, 2},
+     {2, 2},
+     4},
+    {"Dilated",
+     "num_output: 3 kernel_size: 3 dilation: 2 pad: 1",
+     {1, 2, 6, 6},
+     {1, 3, 4, 4},
+     {3, 3},
+     {1, 1},
+     {1, 1},
+     {2, 2}},
+    {"DilatedPerAxisWithStride",
+     "num_output: 2 kernel_size: 2 dilation: 3 dilation: 1 stride: 2 "
+     "force_nd_im2col: true",
+     {1, 2, 6, 6},
+     {1, 2, 2, 3},
+     {2, 2},
+     {2, 2},
+     {0, 0},
+     {3, 1}},
+    {"PadBeyondTheKernel",
+     "num_output: 2 kernel_size: 2 pad: 3",
+     {1, 2, 2, 2},
+     {1, 2, 7, 7},
+     {2, 2},
+     {1, 1},
+     {3, 3},
+     {1, 1}},
+    {"Pointwise",
+     "num_output: 4 kernel_size: 1",
+     {2, 5, 3, 3},
+     {2, 4, 3, 3},
+     {1, 1},
+     {1, 1},
+     {0, 0},
+     {1, 1}},
+    {"Remainder",
+     "num_output: 2 kernel_size: 3 stride: 3",
+     {1, 2, 8, 7},
+     {1, 2, 2, 2},
+     {3, 3},
+     {3, 3},
+     {0, 0},
+     {1, 1}},
+    {"WholeBlocks",
+     "num_output: 32 kernel_size: 3 pad: 1",
+     {2, 16, 4, 4},
+     {2, 32, 4, 4},
+     {3, 3},
+     {1, 1},
+     {1, 1},
+     {1, 1}},
+    {"GroupBlocks",
+     "num_output: 32 kernel_size: 3 pad: 1 group: 2",
+     {1, 32, 4, 4},
+     {1, 32, 4, 4},
+     {3, 3},
+     {1, 1},
+     {1, 1},
+     {1, 1},
+     2},
+    // The channels are the last axis: a product with a matrix.
+    {"NoSpatialAxis",
+     "num_output: 3 axis: 2",
+     {2, 3, 4},
+     {2, 3, 3},
+     {},
+     {},
+     {},
+     {},
+     1,
+     true,
+     2},
+    {"OneAxis",
+     "num_output: 3 kernel_size: 3 stride: 2 pad: 1",
+     {2, 2, 7},
+     {2, 3, 4},
+     {3},
+     {2},
+     {1},
+     {1}},
+    {"OneAxisBehindTwoOfItems",
+     "num_output: 2 kernel_size: 2 axis: -2",
+     {2, 2, 3, 4},
+     {2, 2, 2, 3},
+     {2},
+     {1},
+     {0},
+     {1},
+     1,
+     true,
+     2},
+    {"TwoAxesOfFive",
+     "num_output: 2 kernel_size: 2 axis: 2 group: 2",
+     {1, 2, 2, 3, 3},
+     {1, 2, 2, 2, 2},
+     {2, 2},
+     {1, 1},
+     {0, 0},
+     {1, 1},
+     2,
+     true,
+     2},
+    {"ThreeAxes",
+     "num_output: 3 kernel_size: 2 kernel_size: 3 kernel_size: 1 stride: 1 "
+     "stride: 2 stride: 1 pad: 1 pad: 1 pad: 0",
+     {1, 2, 3, 4, 2},
+     {1, 3, 4, 2, 2},
+     {2, 3, 1},
+     {1, 2, 1},
+     {1, 1, 0},
+     {1, 1, 1}},
+    {"ThreeAxesDepthwise",
+     "num_output: 3 kernel_size: 2 group: 3 dilation: 2",
+     {1, 3, 4, 3, 3},
+     {1, 3, 2, 1, 1},
+     {2, 2, 2},
+     {1, 1, 1},
+     {0, 0, 0},
+     {2, 2, 2},
+     3},
+    {"FourAxes",
+     "num_output: 4 kernel_size: 2 group: 2 stride: 2 pad: 1 dilation: 2",
+     {2, 2, 3, 3, 2, 4},
+     {2, 4, 2, 2, 1, 2},
+     {2, 2, 2, 2},
+     {2, 2, 2, 2},
+     {1, 1, 1, 1},
+     {2, 2, 2, 2},
+     2},
+    {"TenAxes",
+     "num_output: 2 kernel_size: 2 kernel_size: 1 kernel_size: 1 "
+     "kernel_size: 1 kernel_size: 1 kernel_size: 1 kernel_size: 1 "
+     "kernel_size: 1 kernel_size: 1 kernel_size: 2",
+     {1, 2, 2, 1, 2, 1, 2, 1, 1, 1, 1, 3},
+     {1, 2, 1, 1, 2, 1, 2, 1, 1, 1, 1, 2},
+     {2, 1, 1, 1, 1, 1, 1, 1, 1, 2},
+     {1, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+     {0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+     {1, 1, 1, 1, 1, 1, 1, 1, 1, 1}},
 };
 
 std::string Text(const Case& c) {
@@ -52,61 +231,19 @@ std::string Text(const Case& c) {
                       " }");
 }
 
-// The definition, in double.
-Values Reference(const Case& c, const Values& x, const Values& w,
-                 const Values& b, const Shape& top) {
-  const int64_t channels = c.bottom.dim(1), per_group = channels / c.group;
-  Values y(top.count());
-  size_t at = 0;
-  for (int64_t n = 0; n < top.dim(0); ++n)
-    for (int64_t o = 0; o < top.dim(1); ++o)
-      for (int64_t oy = 0; oy < top.dim(2); ++oy)
-        for (int64_t ox = 0; ox < top.dim(3); ++ox) {
-          double sum = c.bias ? b[o] : 0;
-          const int64_t first = o / (c.out / c.group) * per_group;
-          for (int64_t i = 0; i < per_group; ++i)
-            for (int64_t ky = 0; ky < c.kernel[0]; ++ky)
-              for (int64_t kx = 0; kx < c.kernel[1]; ++kx) {
-                const int64_t iy =
-                    oy * c.stride[0] - c.pad[0] + ky * c.dilation[0];
-                const int64_t ix =
-                    ox * c.stride[1] - c.pad[1] + kx * c.dilation[1];
-                if (iy < 0 || iy >= c.bottom.dim(2) || ix < 0 ||
-                    ix >= c.bottom.dim(3))
-                  continue;
-                sum += double{w[((o * per_group + i) * c.kernel[0] + ky) *
-                                    c.kernel[1] +
-                                kx]} *
-                       x[((n * channels + first + i) * c.bottom.dim(2) + iy) *
-                             c.bottom.dim(3) +
-                         ix];
-              }
-          y[at++] = static_cast<float>(sum);
-        }
-  return y;
-}
-
 class ConvolutionLayerTest : public ::testing::TestWithParam<Case> {};
 
 TEST_P(ConvolutionLayerTest, ForwardIsTheDefinition) {
   const Case& c = GetParam();
-  for (Offer offer : {Offer::kForceCaffe, Offer::kCaffe, Offer::kBlocked8,
-                      Offer::kBlocked16}) {
-    auto run = LayerRunner::Create(Text(c), caffe::TRAIN, {c.bottom}, offer);
-    ASSERT_TRUE(run.ok()) << run.status();
-    LayerRunner& r = **run;
-    r.bottom[0] = Normal(c.bottom.count(), 1);
-    for (size_t i = 0; i < r.param.size(); ++i) {
-      r.param[i] = Normal(r.param[i].size(), 2 + i);
-    }
-    ASSERT_TRUE(r.Forward().ok());
-    const Values expected =
-        Reference(c, r.bottom[0], r.param[0],
-                  c.bias ? r.param[1] : Values(), r.top_shapes()[0]);
-    EXPECT_THAT(r.top[0], ::testing::Pointwise(::testing::FloatNear(1e-3),
-                                               expected))
-        << OfferName(offer);
-  }
+  const auto reference = [&](const Values& x, const Values& w,
+                             const Values& b) {
+    std::vector<double> y = BiasPlanes(c, b);
+    ForEachProduct(c, c.bottom, c.top, [&](int64_t i, int64_t k, int64_t o) {
+      y[o] += double{w[k]} * x[i];
+    });
+    return ToFloat(y);
+  };
+  EXPECT_EQ(CheckForward(c, Text(c), reference), "");
 }
 
 TEST_P(ConvolutionLayerTest, Gradients) {
@@ -116,9 +253,10 @@ TEST_P(ConvolutionLayerTest, Gradients) {
   EXPECT_EQ(CheckGradients({.layer = Text(c), .bottom = {c.bottom}}), "");
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    All, ConvolutionLayerTest, ::testing::ValuesIn(kCases),
-    [](const auto& info) { return std::string(info.param.name); });
+INSTANTIATE_TEST_SUITE_P(All, ConvolutionLayerTest, ::testing::ValuesIn(kCases),
+                         [](const auto& info) {
+                           return std::string(info.param.name);
+                         });
 
 // Blocked formats against Caffe's, where differentiating is too slow.
 TEST(ConvolutionLayer, BlockedGradientsAreThoseOfCaffesLayout) {
@@ -141,9 +279,9 @@ TEST(ConvolutionLayer, BlockedGradientsAreThoseOfCaffesLayout) {
   }
   for (size_t i = 1; i < results.size(); ++i) {
     for (size_t j = 0; j < 3; ++j) {
-      EXPECT_THAT(results[i][j], ::testing::Pointwise(
-                                     ::testing::FloatNear(2e-3),
-                                     results[0][j]));
+      EXPECT_THAT(
+          results[i][j],
+          ::testing::Pointwise(::testing::FloatNear(2e-3), results[0][j]));
     }
   }
 }
@@ -178,11 +316,38 @@ TEST(ConvolutionLayer, AFirstLayerReadsCaffesLayoutAndWritesBlocked) {
   EXPECT_NE((*run)->formats().top[0], Format::kCaffe);
 }
 
+TEST(ConvolutionLayer, DepthwiseNamesMeanAGroupPerChannel) {
+  for (const char* type : {"DepthwiseConvolution", "ConvolutionDepthwise"}) {
+    const std::string text = absl::StrCat(
+        "type: '", type, "' convolution_param { num_output: 6 kernel_size: 2");
+    auto run = LayerRunner::Create(text + " }", caffe::TRAIN, {{1, 3, 4, 4}});
+    ASSERT_TRUE(run.ok()) << run.status();
+    EXPECT_EQ((*run)->layer().param_declarations()[0].shape,
+              Shape({6, 1, 2, 2}));
+    EXPECT_EQ(CheckGradients({.layer = text + " }", .bottom = {{1, 3, 4, 4}}}),
+              "");
+    EXPECT_TRUE(
+        LayerRunner::Create(text + " group: 3 }", caffe::TRAIN, {{1, 3, 4, 4}})
+            .ok());
+    EXPECT_THAT(
+        LayerRunner::Create(text + " group: 2 }", caffe::TRAIN, {{1, 3, 4, 4}})
+            .status()
+            .ToString(),
+        ::testing::HasSubstr("leave it out"));
+  }
+}
+
 TEST(ConvolutionLayer, SeveralBottomsShareTheWeights) {
   EXPECT_EQ(CheckGradients(
                 {.layer = "type: 'Convolution' top: 'a' top: 'b' "
                           "convolution_param { num_output: 2 kernel_size: 2 }",
                  .bottom = {{1, 2, 3, 3}, {1, 2, 3, 3}}}),
+            "");
+  // Our own loops, too.
+  EXPECT_EQ(CheckGradients(
+                {.layer = "type: 'Convolution' top: 'a' top: 'b' "
+                          "convolution_param { num_output: 2 kernel_size: 2 }",
+                 .bottom = {{1, 1, 2, 2, 2, 2}, {1, 1, 2, 2, 2, 2}}}),
             "");
 }
 
@@ -212,11 +377,26 @@ TEST(ConvolutionLayer, RefusesWhatIsWrong) {
       {"num_output: 1", {1, 1, 3, 3}, "kernel_size must be > 0"},
       {"kernel_size: 2", {1, 1, 3, 3}, "num_output"},
       {"num_output: 1 kernel_size: 2 stride: 0", {1, 1, 3, 3}, "stride"},
-      {"num_output: 1 kernel_size: 4", {1, 1, 3, 3}, "covers 4 rows"},
+      {"num_output: 1 kernel_size: 4",
+       {1, 1, 3, 3},
+       "covers 4 elements of axis 2"},
       {"num_output: 4 kernel_size: 1 group: 2", {1, 3, 3, 3}, "multiple"},
       {"num_output: 3 kernel_size: 1 group: 2", {1, 2, 3, 3}, "multiple"},
-      {"num_output: 1 kernel_size: 2", {1, 9}, "4 axes"},
-      {"num_output: 1 kernel_h: 2", {1, 1, 3, 3}, "both of kernel_size_h"},
+      {"num_output: 1 kernel_size: 2", {9}, "axis of the channels"},
+      {"num_output: 1 kernel_size: 2 axis: 4", {1, 1, 3, 3}, "4 axes"},
+      {"num_output: 1 kernel_size: 1",
+       {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+       "at most 10"},
+      {"num_output: 1 kernel_size: 1 kernel_size: 2",
+       {1, 1, 3, 3, 3},
+       "once per spatial axis (3)"},
+      {"num_output: 1 kernel_h: 1 kernel_w: 1", {1, 1, 3}, "2 spatial axes"},
+      {"num_output: 1 kernel_size: 1 kernel_h: 1 kernel_w: 1",
+       {1, 1, 3, 3},
+       "either kernel_size or both"},
+      {"num_output: 1 kernel_size: 1 dilation: 0", {1, 1, 3, 3}, "dilation"},
+      {"num_output: 1 kernel_size: 1 group: 0", {1, 1, 3, 3}, "group 0"},
+      {"num_output: 1 kernel_h: 2", {1, 1, 3, 3}, "both of kernel_h"},
       {"num_output: 1 kernel_size: 4000000000", {1, 1, 3, 3}, "too large"},
   };
   for (const auto& c : cases) {

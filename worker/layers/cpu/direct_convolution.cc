@@ -1,0 +1,233 @@
+// Convolution as a sum of shifted rows: for each channel pair and kernel tap,
+// whole rows of the last axis at once.  No matrix of windows is ever made.
+#include <algorithm>
+#include <numeric>
+#include <utility>
+#include <vector>
+
+#include "worker/layers/cpu/convolution_kernel.h"
+#include "worker/layers/cpu/kernels.h"
+
+namespace cssp::cpu {
+namespace {
+
+using Extents = ConvolutionProblem::Extents;
+
+// Along one axis: the windows [begin, end) in which a tap lies inside x, and
+// where it lies in the first of them.
+struct Reach {
+  int64_t begin, end, x_begin;
+};
+
+Reach ReachOf(const ConvolutionProblem& s, int axis, int64_t k) {
+  const int64_t stride = s.stride[axis];
+  const int64_t shift = k * s.dilation[axis] - s.pad[axis];
+  const int64_t begin = shift >= 0 ? 0 : (-shift + stride - 1) / stride;
+  const int64_t room = s.x[axis] - 1 - shift;
+  const int64_t end = room < 0 ? 0 : std::min(s.y[axis], room / stride + 1);
+  return {begin, std::max(begin, end), begin * stride + shift};
+}
+
+// Thread-confined: the training thread.
+class DirectConvolution final : public ConvolutionKernel {
+ public:
+  explicit DirectConvolution(const ConvolutionProblem& problem)
+      : s_(problem),
+        axes_(static_cast<int>(problem.x.size())),
+        taps_(problem.kernel_count()),
+        bias_sums_(problem.bias ? problem.y_channels : 0) {
+    for (int64_t tap = 0; tap < taps_; ++tap) {
+      const size_t at = reach_.size();
+      reach_.resize(at + axes_);
+      int64_t rest = tap;
+      for (int axis = axes_ - 1; axis >= 0; --axis) {
+        reach_[at + axis] = ReachOf(s_, axis, rest % s_.kernel[axis]);
+        rest /= s_.kernel[axis];
+      }
+    }
+  }
+
+  size_t scratch_bytes() const override { return 0; }
+
+  void Forward(const float* x, const float* weight, const float* bias, float* y,
+               void*) override {
+    const int64_t planes = s_.items * s_.y_channels;
+    const int64_t inputs = s_.x_channels / s_.group;
+    const int64_t step = s_.stride.back();
+#pragma omp parallel for schedule(static)
+    for (int64_t plane = 0; plane < planes; ++plane) {
+      const int64_t o = plane % s_.y_channels;
+      float* out = y + plane * s_.y_positions();
+      std::fill_n(out, s_.y_positions(), s_.bias ? bias[o] : 0.0f);
+      for (int64_t c = 0; c < inputs; ++c) {
+        const float* in = XPlane(x, plane / s_.y_channels, o, c);
+        const float* w = weight + (o * inputs + c) * taps_;
+        for (int64_t tap = 0; tap < taps_; ++tap) {
+          const float factor = w[tap];
+          ForEachRow(tap, [=](int64_t to, int64_t from, int64_t n) {
+            for (int64_t i = 0; i < n; ++i) {
+              out[to + i] += factor * in[from + i * step];
+            }
+          });
+        }
+      }
+    }
+  }
+
+  void BackwardData(const float* dy, const float* weight, float* dx,
+                    void*) override {
+    const int64_t planes = s_.items * s_.x_channels;
+    const int64_t inputs = s_.x_channels / s_.group;
+    const int64_t outputs = s_.y_channels / s_.group;
+    const int64_t step = s_.stride.back();
+#pragma omp parallel for schedule(static)
+    for (int64_t plane = 0; plane < planes; ++plane) {
+      const int64_t item = plane / s_.x_channels;
+      const int64_t channel = plane % s_.x_channels;
+      const int64_t first = channel / inputs * outputs;
+      float* out = dx + plane * s_.x_positions();
+      std::fill_n(out, s_.x_positions(), 0.0f);
+      for (int64_t o = first; o < first + outputs; ++o) {
+        const float* in = dy + (item * s_.y_channels + o) * s_.y_positions();
+        const float* w = weight + (o * inputs + channel % inputs) * taps_;
+        for (int64_t tap = 0; tap < taps_; ++tap) {
+          const float factor = w[tap];
+          ForEachRow(tap, [=](int64_t from, int64_t to, int64_t n) {
+            for (int64_t i = 0; i < n; ++i) {
+              out[to + i * step] += factor * in[from + i];
+            }
+          });
+        }
+      }
+    }
+  }
+
+  void BackwardWeights(const float* x, const float* dy,
+                       const GradientTensor& weight, const GradientTensor& bias,
+                       void*) override {
+    if (weight.mode != GradientMode::kNone) {
+      WeightGradient(x, dy, weight.mode == GradientMode::kAdd,
+                     weight.tensor.data());
+    }
+    if (!s_.bias || bias.mode == GradientMode::kNone) return;
+    const ChannelView view{s_.items, s_.y_channels, s_.y_positions(), 1,
+                           s_.y_channels};
+    float* sums = bias_sums_.data();
+    SumChannels(view, sums, [=](int64_t i, int64_t) { return dy[i]; });
+    Store(bias.mode, bias.tensor.data(), s_.y_channels,
+          [=](int64_t o) { return sums[o]; });
+  }
+
+ private:
+  // The plane of x that is input `c` of output channel `o`.
+  const float* XPlane(const float* x, int64_t item, int64_t o,
+                      int64_t c) const {
+    const int64_t inputs = s_.x_channels / s_.group;
+    const int64_t first = o / (s_.y_channels / s_.group) * inputs;
+    return x + (item * s_.x_channels + first + c) * s_.x_positions();
+  }
+
+  // Rows are summed in float, rows among each other in double.
+  void WeightGradient(const float* x, const float* dy, bool add, float* dw) {
+    const int64_t inputs = s_.x_channels / s_.group;
+    const int64_t step = s_.stride.back();
+#pragma omp parallel for schedule(static)
+    for (int64_t pair = 0; pair < s_.y_channels * inputs; ++pair) {
+      const int64_t o = pair / inputs;
+      for (int64_t tap = 0; tap < taps_; ++tap) {
+        double sum = 0;
+        for (int64_t item = 0; item < s_.items; ++item) {
+          const float* in = XPlane(x, item, o, pair % inputs);
+          const float* out = dy + (item * s_.y_channels + o) * s_.y_positions();
+          ForEachRow(tap, [&](int64_t y_at, int64_t x_at, int64_t n) {
+            float row = 0;
+#pragma omp simd reduction(+ : row)
+            for (int64_t i = 0; i < n; ++i) {
+              row += out[y_at + i] * in[x_at + i * step];
+            }
+            sum += row;
+          });
+        }
+        float& target = dw[pair * taps_ + tap];
+        target = (add ? target : 0.0f) + static_cast<float>(sum);
+      }
+    }
+  }
+
+  // Calls body(y offset, x offset, n) for every row of windows in which `tap`
+  // lies inside x: n elements of y side by side, of x a stride apart.
+  template <class Body>
+  void ForEachRow(int64_t tap, Body body) const {
+    const Reach* reach = &reach_[tap * axes_];
+    int64_t at[ConvolutionGeometry::kMaxSpatialAxes];
+    for (int axis = 0; axis < axes_; ++axis) {
+      if (reach[axis].begin == reach[axis].end) return;
+      at[axis] = reach[axis].begin;
+    }
+    const int last = axes_ - 1;
+    while (true) {
+      int64_t y_at = 0, x_at = 0;
+      for (int axis = 0; axis < axes_; ++axis) {
+        y_at = y_at * s_.y[axis] + at[axis];
+        x_at = x_at * s_.x[axis] + reach[axis].x_begin +
+               (at[axis] - reach[axis].begin) * s_.stride[axis];
+      }
+      body(y_at, x_at, reach[last].end - reach[last].begin);
+      int axis = last - 1;
+      for (; axis >= 0; --axis) {
+        if (++at[axis] < reach[axis].end) break;
+        at[axis] = reach[axis].begin;
+      }
+      if (axis < 0) return;
+    }
+  }
+
+  const ConvolutionProblem s_;
+  const int axes_;
+  const int64_t taps_;
+  std::vector<Reach> reach_;  // tap by tap, axis by axis
+  std::vector<float> bias_sums_;
+};
+
+int64_t Product(const Extents& extents) {
+  return std::accumulate(extents.begin(), extents.end(), int64_t{1},
+                         std::multiplies<>());
+}
+
+}  // namespace
+
+int64_t ConvolutionProblem::kernel_count() const { return Product(kernel); }
+int64_t ConvolutionProblem::x_positions() const { return Product(x); }
+int64_t ConvolutionProblem::y_positions() const { return Product(y); }
+
+ConvolutionProblem ConvolutionProblem::Of(const ConvolutionGeometry& geometry,
+                                          const Shape& x, const Shape& y,
+                                          int64_t group) {
+  const int axis = geometry.channel_axis;
+  ConvolutionProblem s;
+  s.items = x.count(0, axis);
+  s.x_channels = x.dim(axis);
+  s.y_channels = y.dim(axis);
+  s.group = group;
+  s.x = geometry.Spatial(x);
+  s.y = geometry.Spatial(y);
+  s.kernel = geometry.kernel;
+  s.stride = geometry.stride;
+  s.pad = geometry.pad;
+  s.dilation = geometry.dilation;
+  if (s.x.empty()) {
+    for (Extents* e : {&s.x, &s.y, &s.kernel, &s.stride, &s.dilation}) {
+      e->push_back(1);
+    }
+    s.pad.push_back(0);
+  }
+  s.blockable = axis == 1 && x.num_axes() == 4;
+  return s;
+}
+
+std::unique_ptr<ConvolutionKernel> MakeDirectConvolution(
+    const ConvolutionProblem& problem) {
+  return std::make_unique<DirectConvolution>(problem);
+}
+
+}  // namespace cssp::cpu

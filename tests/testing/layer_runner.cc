@@ -140,33 +140,39 @@ absl::StatusOr<std::unique_ptr<LayerRunner>> LayerRunner::Create(
   run->stream_ = std::make_unique<HostStream>();
   run->state_.phase = phase;
   run->state_.seed = 1701;
+  run->offer_ = offer;
   RETURN_IF_ERROR(run->layer_->SetUp(bottom));
-  ASSIGN_OR_RETURN(run->top_shapes_, run->layer_->InferShapes(bottom));
-  run->bottom_shapes_ = bottom;
-
-  std::vector<Format> offered;
-  for (const Shape& shape : bottom) {
-    offered.push_back(OfferedFormat(offer, shape));
-  }
-  const std::vector<TensorDesc> descs = Describe(bottom, offered);
-  if (offer == Offer::kForceCaffe) {
-    run->formats_ =
-        Everywhere(Format::kCaffe, bottom.size(), run->top_shapes_.size());
-  } else {
-    run->formats_ = run->layer_->ChooseFormats(descs, run->top_shapes_);
-  }
-  if (run->formats_.bottom.size() != bottom.size() ||
-      run->formats_.top.size() != run->top_shapes_.size()) {
-    return absl::InternalError("ChooseFormats: wrong number of formats");
-  }
-  RETURN_IF_ERROR(run->layer_->Bind(
-      Describe(bottom, run->formats_.bottom),
-      Describe(run->top_shapes_, run->formats_.top)));
-  run->MakeSlots();
+  RETURN_IF_ERROR(run->Reshape(std::move(bottom)));
   return run;
 }
 
+absl::Status LayerRunner::Reshape(std::vector<Shape> bottom) {
+  ASSIGN_OR_RETURN(top_shapes_, layer_->InferShapes(bottom));
+  std::vector<Format> offered;
+  for (const Shape& shape : bottom) {
+    offered.push_back(OfferedFormat(offer_, shape));
+  }
+  formats_ =
+      offer_ == Offer::kForceCaffe
+          ? Everywhere(Format::kCaffe, bottom.size(), top_shapes_.size())
+          : layer_->ChooseFormats(Describe(bottom, offered), top_shapes_);
+  if (formats_.bottom.size() != bottom.size() ||
+      formats_.top.size() != top_shapes_.size()) {
+    return absl::InternalError("ChooseFormats: wrong number of formats");
+  }
+  RETURN_IF_ERROR(layer_->Bind(Describe(bottom, formats_.bottom),
+                               Describe(top_shapes_, formats_.top)));
+  bottom_shapes_ = std::move(bottom);
+  MakeSlots();
+  return absl::OkStatus();
+}
+
 void LayerRunner::MakeSlots() {
+  for (auto* slots : {&bottom_slots_, &top_slots_, &param_slots_,
+                      &bottom_gradients_, &top_gradients_, &param_gradients_}) {
+    slots->clear();
+  }
+  bottom.clear();
   for (const TensorDesc& d : Describe(bottom_shapes_, formats_.bottom)) {
     bottom_slots_.push_back(NewSlot(d));
     bottom_gradients_.push_back(NewSlot(d));
@@ -179,7 +185,10 @@ void LayerRunner::MakeSlots() {
   for (const ParamDeclaration& p : layer_->param_declarations()) {
     param_slots_.push_back(NewSlot({.shape = p.shape}));
     param_gradients_.push_back(NewSlot({.shape = p.shape}));
-    param.emplace_back(p.shape.count());
+  }
+  param.resize(param_slots_.size());
+  for (size_t i = 0; i < param.size(); ++i) {
+    param[i].resize(param_slots_[i].desc.shape.count());
   }
   scratch_bytes_ = layer_->Traits().scratch_bytes;
   scratch_ = NewFloats(scratch_bytes_ / sizeof(float) + 1);

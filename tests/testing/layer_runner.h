@@ -38,6 +38,10 @@ class LayerRunner {
       const std::string& param, caffe::Phase phase, std::vector<Shape> bottom,
       Offer offer = Offer::kCaffe);
 
+  // The same layer with other bottom shapes, as a net reshapes it while it
+  // runs; parameters keep their values.
+  absl::Status Reshape(std::vector<Shape> bottom);
+
   Layer& layer() { return *layer_; }
   const std::vector<Shape>& top_shapes() const { return top_shapes_; }
   const FormatChoice& formats() const { return formats_; }
@@ -76,6 +80,7 @@ class LayerRunner {
   std::unique_ptr<Layer> layer_;
   std::unique_ptr<Stream> stream_;
   StepState state_;
+  Offer offer_ = Offer::kCaffe;
   FormatChoice formats_;
   std::vector<Shape> bottom_shapes_, top_shapes_;
   std::vector<Slot> bottom_slots_, top_slots_, param_slots_;

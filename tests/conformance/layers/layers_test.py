@@ -1,0 +1,87 @@
+"""Every registered layer against its definition in float64 and against torch.
+
+Environment: CSSP_DEVICE=cuda runs the nets on a GPU; CSSP_CONFORMANCE=full takes
+the derivative of every element; arguments name test methods (test_LRN)."""
+import importlib.util
+import os
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import case as cases_module  # noqa: E402
+import driver  # noqa: E402
+from table import BEYOND_BVLC, BVLC, CASES, COVERED_ELSEWHERE, PENDING  # noqa: E402
+from testing import programs  # noqa: E402
+
+DEVICE = os.environ.get("CSSP_DEVICE", "cpu")
+HAS_TORCH = importlib.util.find_spec("torch") is not None
+
+
+class LayerConformance(programs.ProgramTest):
+    maxDiff = None
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.registered = driver.registered(DEVICE)
+
+    def test_every_registered_type_has_an_entry(self):
+        entries = set(CASES) | set(COVERED_ELSEWHERE)
+        self.assertEqual(sorted(set(self.registered) - entries), [],
+                         "layer types without an entry in tests/conformance/layers")
+        for layer in set(self.registered) & set(COVERED_ELSEWHERE):
+            self.assertTrue((programs.ROOT / COVERED_ELSEWHERE[layer]).exists(),
+                            f"{layer}: there is no {COVERED_ELSEWHERE[layer]}")
+
+    def test_every_type_of_caffe_has_an_entry(self):
+        self.assertEqual(len(BVLC), 61)
+        entries = set(CASES) | set(COVERED_ELSEWHERE)
+        self.assertEqual(sorted(set(BVLC + BEYOND_BVLC) - entries), [])
+
+    def check_layer(self, layer):
+        if layer not in self.registered:
+            self.skip(f"{layer} is not registered on {DEVICE}")
+        runs = {}  # name: (case, run)
+        for case in CASES[layer]:
+            for run in case.runs(layer, DEVICE):
+                self.assertNotIn(run.name, runs)
+                runs[run.name] = (case, run)
+        answers = driver.execute([run for _, run in runs.values()], self.work, DEVICE)
+        wrong, beside_torch, pending = [], 0, 0
+        for name, (case, run) in runs.items():
+            found = cases_module.differences(case, answers[name])
+            if not found and case.torch is not None and HAS_TORCH:
+                found = [f"torch: {f}" for f in
+                         cases_module.torch_differences(case, answers[name])]
+                beside_torch += 1
+            if name.startswith(PENDING.get(layer, "-")):
+                pending += 1
+                if not found:
+                    print(f"no longer pending: {layer}, {name} ", end="")
+                continue
+            wrong += [f"{layer}, {name}: {f}" for f in found]
+        print(f"{len(CASES[layer])} cases, {len(runs)} runs, {beside_torch} beside torch, "
+              f"{pending} pending ",
+              end="", flush=True)
+        self.assertEqual(len(wrong), 0, "\n" + "\n".join(wrong))
+
+    def test_beside_torch(self):
+        if not HAS_TORCH:
+            self.skip("no python3-torch: no second reference")
+
+
+def _add_tests():
+    for layer in CASES:
+        def test(self, layer=layer):
+            self.check_layer(layer)
+        setattr(LayerConformance, f"test_{layer}", test)
+
+
+_add_tests()
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        sys.argv[1:] = [f"LayerConformance.{name}" for name in sys.argv[1:]]
+        import unittest
+        unittest.main(verbosity=2)
+    programs.main()

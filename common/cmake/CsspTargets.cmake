@@ -18,8 +18,10 @@ if(CSSP_SANITIZE)
 endif()
 
 function(cssp_compile_options target)
-  target_compile_options(${target} PRIVATE ${CSSP_WARNINGS}
-                         ${CSSP_SANITIZE_FLAGS})
+  target_compile_options(${target} PRIVATE
+    $<$<COMPILE_LANGUAGE:CXX>:${CSSP_WARNINGS}>
+    $<$<COMPILE_LANGUAGE:CUDA>:${CSSP_NVCC_FLAGS}>
+    ${CSSP_SANITIZE_FLAGS})
   target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR}
                              ${PROJECT_BINARY_DIR})
 endfunction()

@@ -3,23 +3,9 @@
 #include "common/base/status_macros.h"
 #include "worker/layers/cpu/cpu_layers.h"
 #include "worker/layers/data_layers.h"
-#include "worker/layers/silence_layer.h"
-#include "worker/layers/view_layers.h"
+#include "worker/layers/neutral_layers.h"
 
 namespace cssp {
-namespace {
-
-// Layers without kernels: the same class on every device.
-absl::Status RegisterNeutralLayers(DeviceType device, LayerRegistry& registry) {
-  RETURN_IF_ERROR(
-      registry.Register("Flatten", device, MakeLayer<FlattenLayer>));
-  RETURN_IF_ERROR(
-      registry.Register("Reshape", device, MakeLayer<ReshapeLayer>));
-  return registry.Register("Silence", device, MakeLayer<SilenceLayer>);
-}
-
-}  // namespace
-
 absl::Status RegisterCpuLayers(LayerRegistry& registry) {
   RETURN_IF_ERROR(RegisterNeutralLayers(DeviceType::kCpu, registry));
   RETURN_IF_ERROR(cpu::RegisterAccuracy(registry));

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "absl/status/status.h"
+#include "common/device/device_function.h"
 #include "proto/caffe.pb.h"
 #include "worker/layers/neuron_layer.h"
 
@@ -31,8 +32,10 @@ struct ReluFunction {
   NeuronTraits traits() const {
     return {.reads_bottom = slope < 0, .reads_top = slope >= 0};
   }
-  float Value(float x) const { return x > 0 ? x : slope * x; }
-  float Slope(float x, float y) const {
+  CSSP_DEVICE_FUNCTION float Value(float x) const {
+    return x > 0 ? x : slope * x;
+  }
+  CSSP_DEVICE_FUNCTION float Slope(float x, float y) const {
     return (slope < 0 ? x : y) > 0 ? 1.0f : slope;
   }
 };
@@ -40,8 +43,8 @@ struct ReluFunction {
 struct TanhFunction {
   absl::Status Read(const caffe::LayerParameter&) { return absl::OkStatus(); }
   NeuronTraits traits() const { return {.reads_top = true}; }
-  float Value(float x) const { return std::tanh(x); }
-  float Slope(float, float y) const { return 1 - y * y; }
+  CSSP_DEVICE_FUNCTION float Value(float x) const { return std::tanh(x); }
+  CSSP_DEVICE_FUNCTION float Slope(float, float y) const { return 1 - y * y; }
 };
 
 // 1 / (1 + e^-x), by tanh: no overflow.
@@ -50,15 +53,17 @@ struct SigmoidFunction {
   NeuronTraits traits() const {
     return {.reads_top = true, .keeps_zero = false};
   }
-  float Value(float x) const { return 0.5f * std::tanh(0.5f * x) + 0.5f; }
-  float Slope(float, float y) const { return y * (1 - y); }
+  CSSP_DEVICE_FUNCTION float Value(float x) const {
+    return 0.5f * std::tanh(0.5f * x) + 0.5f;
+  }
+  CSSP_DEVICE_FUNCTION float Slope(float, float y) const { return y * (1 - y); }
 };
 
 struct AbsFunction {
   absl::Status Read(const caffe::LayerParameter&) { return absl::OkStatus(); }
   NeuronTraits traits() const { return {.reads_bottom = true}; }
-  float Value(float x) const { return std::fabs(x); }
-  float Slope(float x, float) const {
+  CSSP_DEVICE_FUNCTION float Value(float x) const { return std::fabs(x); }
+  CSSP_DEVICE_FUNCTION float Slope(float x, float) const {
     return static_cast<float>(x > 0) - static_cast<float>(x < 0);
   }
 };
@@ -73,14 +78,13 @@ struct PowerFunction {
     return absl::OkStatus();
   }
   NeuronTraits traits() const {
-    return {.reads_bottom = power != 1,
-            .keeps_zero = shift == 0 && power > 0};
+    return {.reads_bottom = power != 1, .keeps_zero = shift == 0 && power > 0};
   }
-  float Value(float x) const {
+  CSSP_DEVICE_FUNCTION float Value(float x) const {
     const float base = shift + scale * x;
     return power == 1 ? base : power == 2 ? base * base : std::pow(base, power);
   }
-  float Slope(float x, float) const {
+  CSSP_DEVICE_FUNCTION float Slope(float x, float) const {
     if (power == 1) return scale;
     if (power == 0) return 0;
     const float base = shift + scale * x;
@@ -105,8 +109,12 @@ struct ExpFunction {
   NeuronTraits traits() const {
     return {.reads_top = true, .keeps_zero = false};
   }
-  float Value(float x) const { return outer_scale * std::exp(inner_scale * x); }
-  float Slope(float, float y) const { return inner_scale * y; }
+  CSSP_DEVICE_FUNCTION float Value(float x) const {
+    return outer_scale * std::exp(inner_scale * x);
+  }
+  CSSP_DEVICE_FUNCTION float Slope(float, float y) const {
+    return inner_scale * y;
+  }
 };
 
 // log(shift + scale * x) to `base`; base -1 stands for e.
@@ -126,10 +134,10 @@ struct LogFunction {
   NeuronTraits traits() const {
     return {.reads_bottom = true, .keeps_zero = false};
   }
-  float Value(float x) const {
+  CSSP_DEVICE_FUNCTION float Value(float x) const {
     return base_scale * std::log(input_shift + input_scale * x);
   }
-  float Slope(float x, float) const {
+  CSSP_DEVICE_FUNCTION float Slope(float x, float) const {
     return base_scale * input_scale / (input_shift + input_scale * x);
   }
 };
@@ -140,10 +148,10 @@ struct BnllFunction {
   NeuronTraits traits() const {
     return {.reads_bottom = true, .keeps_zero = false};
   }
-  float Value(float x) const {
+  CSSP_DEVICE_FUNCTION float Value(float x) const {
     return std::max(x, 0.0f) + std::log1p(std::exp(-std::fabs(x)));
   }
-  float Slope(float x, float) const {
+  CSSP_DEVICE_FUNCTION float Slope(float x, float) const {
     return 0.5f * std::tanh(0.5f * x) + 0.5f;
   }
 };
@@ -159,10 +167,10 @@ struct EluFunction {
   NeuronTraits traits() const {
     return {.reads_bottom = alpha < 0, .reads_top = true};
   }
-  float Value(float x) const {
+  CSSP_DEVICE_FUNCTION float Value(float x) const {
     return x > 0 ? x : alpha * (std::exp(x) - 1);
   }
-  float Slope(float x, float y) const {
+  CSSP_DEVICE_FUNCTION float Slope(float x, float y) const {
     return (alpha < 0 ? x : y) > 0 ? 1.0f : y + alpha;
   }
 };
@@ -175,9 +183,11 @@ struct SwishFunction {
     return absl::OkStatus();
   }
   NeuronTraits traits() const { return {.reads_bottom = true}; }
-  float Gate(float x) const { return SigmoidFunction().Value(beta * x); }
-  float Value(float x) const { return x * Gate(x); }
-  float Slope(float x, float) const {
+  CSSP_DEVICE_FUNCTION float Gate(float x) const {
+    return SigmoidFunction().Value(beta * x);
+  }
+  CSSP_DEVICE_FUNCTION float Value(float x) const { return x * Gate(x); }
+  CSSP_DEVICE_FUNCTION float Slope(float x, float) const {
     const float gate = Gate(x);
     return gate + beta * x * gate * (1 - gate);
   }
@@ -200,8 +210,12 @@ struct ClipFunction {
   NeuronTraits traits() const {
     return {.reads_bottom = true, .keeps_zero = low <= 0 && high >= 0};
   }
-  float Value(float x) const { return std::max(low, std::min(x, high)); }
-  float Slope(float x, float) const { return x >= low && x <= high ? 1 : 0; }
+  CSSP_DEVICE_FUNCTION float Value(float x) const {
+    return std::max(low, std::min(x, high));
+  }
+  CSSP_DEVICE_FUNCTION float Slope(float x, float) const {
+    return x >= low && x <= high ? 1 : 0;
+  }
 };
 
 // x > threshold ? 1 : 0.
@@ -214,8 +228,10 @@ struct ThresholdFunction {
   NeuronTraits traits() const {
     return {.keeps_zero = threshold >= 0, .has_backward = false};
   }
-  float Value(float x) const { return x > threshold ? 1 : 0; }
-  float Slope(float, float) const { return 0; }
+  CSSP_DEVICE_FUNCTION float Value(float x) const {
+    return x > threshold ? 1 : 0;
+  }
+  CSSP_DEVICE_FUNCTION float Slope(float, float) const { return 0; }
 };
 
 }  // namespace cssp

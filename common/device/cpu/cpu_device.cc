@@ -78,7 +78,7 @@ class CpuDevice final : public Device {
     return absl::ResourceExhaustedError(
         absl::StrCat("no memory for ", bytes, " bytes on the CPU"));
   }
-  void Free(void* data, size_t bytes) override { std::free(data); }
+  void Free(void* data, size_t, MemoryKind) override { std::free(data); }
 
   const int threads_;
 };

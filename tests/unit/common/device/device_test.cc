@@ -1,10 +1,10 @@
 #include "common/device/device.h"
 
+#include <gtest/gtest.h>
+
 #include <cstdint>
 #include <utility>
 #include <vector>
-
-#include <gtest/gtest.h>
 
 namespace cssp {
 namespace {
@@ -69,9 +69,37 @@ TEST(CpuDevice, ThreadsAreCountedAndNamed) {
   EXPECT_GE(MakeCpuDevice(0)->threads(), 1);
 }
 
-TEST(CudaDoor, SaysWhatToDoWithoutCuda) {
-  auto device = MakeCudaDevice(0);
-  EXPECT_EQ(device.status().code(), absl::StatusCode::kUnimplemented);
+TEST(CpuDevice, EventsAndHostFunctionsAreImmediate) {
+  auto device = MakeCpuDevice(1);
+  auto stream = *device->NewStream();
+  auto event = *device->NewEvent();
+  EXPECT_TRUE(device->works_in_host_memory());
+  EXPECT_TRUE(device->AllocateHost(8).ok());
+  int calls = 0;
+  const auto count = [](void* calls) { ++*static_cast<int*>(calls); };
+  EXPECT_TRUE(stream->RunOnHost(count, &calls).ok());
+  EXPECT_EQ(calls, 1);
+  EXPECT_TRUE(stream->Record(*event).ok());
+  EXPECT_TRUE(stream->Wait(*event).ok());
+  EXPECT_TRUE(event->Synchronize().ok());
+}
+
+TEST(MathModes, AreReadByName) {
+  EXPECT_EQ(*ParseMathMode("fp32"), MathMode::kFp32);
+  EXPECT_EQ(*ParseMathMode("tf32"), MathMode::kTf32);
+  EXPECT_EQ(*ParseMathMode("bf16"), MathMode::kBf16);
+  EXPECT_EQ(ParseMathMode("fp16").status().message(),
+            "the math mode must be fp32, tf32 or bf16, not 'fp16'");
+}
+
+// No CUDA in the build, no driver, no such GPU: always an answer.
+TEST(CudaDoor, SaysWhatToDoWithoutAGpu) {
+  auto device = MakeCudaDevice(4711);
+  EXPECT_TRUE(absl::IsUnimplemented(device.status()) ||
+              absl::IsNotFound(device.status()))
+      << device.status();
+  EXPECT_NE(device.status().message().find("GPU 4711 was asked for"),
+            std::string::npos);
   EXPECT_NE(device.status().message().find("solver_mode: CPU"),
             std::string::npos);
 }

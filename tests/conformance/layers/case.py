@@ -49,6 +49,7 @@ class Case:
     learnt: object = None
     # Called as check(case, step index, bottoms, answer's step): random layers.
     check: object = None
+    memory: dict = dataclasses.field(default_factory=dict, repr=False)
 
     def seed(self, salt):
         return zlib.crc32(f"{self.name}/{salt}".encode())
@@ -57,6 +58,11 @@ class Case:
         if self.learnt is not None:
             return self.learnt
         return range(len(self.params)) if self.statistics is None else ()
+
+    def numeric(self, step):
+        if step not in self.memory:
+            self.memory[step] = Numeric(self, step, self.top_gradients(step))
+        return self.memory[step]
 
     def flow(self, i):
         return self.flows if isinstance(self.flows, bool) else self.flows[i]
@@ -99,12 +105,15 @@ class Case:
 
 
 class Numeric:
-    """Derivatives of <weights, reference> by central differences in double."""
+    """Derivatives of <weights, reference> by central differences in double: of
+    some elements of each array, or all, and along one direction over all.  Taken
+    once for all runs of a case."""
 
     def __init__(self, case, step, weights):
         self.case, self.weights = case, weights
         self.bottoms = [np.array(b, np.float64) for b in case.steps[step]]
         self.params = [np.array(p, np.float64) for p in case.params]
+        self.found = {}  # name of the array: (direction, along it, {index: derivative})
 
     def objective(self):
         tops = self.case.reference(self.bottoms, self.params)
@@ -121,27 +130,35 @@ class Numeric:
         array[...] = kept
         return (values[0] - values[1]) / (2 * STEP)
 
-    def check(self, what, array, analytic, seed):
-        """The first difference as text, or None.  `array` is one of ours."""
-        rng = np.random.default_rng(seed)
-        indices = np.arange(array.size)
-        if not FULL and array.size > SAMPLE:
-            indices = np.sort(rng.choice(array.size, SAMPLE, replace=False))
-            # All elements at once, so that no one is out of sight.
+    def derive(self, what, array):
+        if what not in self.found:
+            rng = np.random.default_rng(self.case.seed(what))
             direction = rng.choice([-1.0, 1.0], size=array.shape)
-            numeric = self.along(array, direction)
-            total = float(np.sum(direction * analytic))
-            scale = max(np.abs(analytic).sum() ** 0.5, abs(numeric), 1.0)
-            if not abs(total - numeric) <= self.case.gtol * scale:
-                return f"{what} along a random direction: {total:.7g}, expected {numeric:.7g}"
-        for i in indices:
-            direction = np.zeros(array.size)
-            direction[i] = 1
-            numeric = self.along(array, direction.reshape(array.shape))
+            indices = np.arange(array.size)
+            if not FULL and array.size > SAMPLE:
+                indices = np.sort(rng.choice(array.size, SAMPLE, replace=False))
+            elements = {}
+            for i in indices:
+                unit = np.zeros(array.size)
+                unit[i] = 1
+                elements[int(i)] = self.along(array, unit.reshape(array.shape))
+            self.found[what] = (direction, self.along(array, direction), elements)
+        return self.found[what]
+
+    def check(self, what, array, analytic):
+        """The first difference as text, or None.  `array` is one of ours."""
+        direction, total, elements = self.derive(what, array)
+        if analytic.shape != array.shape:
+            return f"{what} has shape {analytic.shape}, expected {array.shape}"
+        for i, numeric in elements.items():
             got = float(analytic.flat[i])
             if not abs(got - numeric) <= self.case.gtol * max(abs(got), abs(numeric), 1.0):
                 at = tuple(int(k) for k in np.unravel_index(i, array.shape)) if array.ndim else ()
                 return f"{what}{list(at)}: {got:.7g}, expected {numeric:.7g}"
+        got = float(np.sum(direction * analytic))
+        scale = max(np.abs(analytic).sum() ** 0.5, abs(total), 1.0)
+        if not abs(got - total) <= self.case.gtol * scale:
+            return f"{what} along a random direction: {got:.7g}, expected {total:.7g}"
         return None
 
 
@@ -190,7 +207,7 @@ def compare_tops(case, step, tops):
 
 
 def compare_gradients(case, step, bottom_gradients, param_gradients):
-    numeric = Numeric(case, step, case.top_gradients(step))
+    numeric = case.numeric(step)
     wrong = []
     for i, got in enumerate(bottom_gradients):
         if not case.flow(i):
@@ -199,14 +216,13 @@ def compare_gradients(case, step, bottom_gradients, param_gradients):
         elif got is None:
             wrong.append(f"bottom {i} has no gradient")
         else:
-            wrong.append(numeric.check(f"bottom {i} gradient", numeric.bottoms[i], got,
-                                       case.seed(f"bottom {step} {i}")))
+            wrong.append(numeric.check(f"bottom {i} gradient", numeric.bottoms[i], got))
     for i in case.learnt_params():
         if param_gradients[i] is None:
             wrong.append(f"parameter {i} has no gradient")
             continue
         wrong.append(numeric.check(f"parameter {i} gradient", numeric.params[i],
-                                   param_gradients[i], case.seed(f"param {step} {i}")))
+                                   param_gradients[i]))
     return [w for w in wrong if w]
 
 

@@ -10,7 +10,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(dirname "$here")
 
-sanitize='' lint='' slow='' ctest_args=()
+sanitize='' lint='' slow='' ctest_args=() targets=()
 for arg in "$@"; do
   case $arg in
     --sanitize=*) sanitize=${arg#*=} ;;
@@ -39,10 +39,12 @@ case $sanitize in
     export UCX_MEM_MMAP_HOOK_MODE=none UCX_HANDLE_ERRORS=none
     export TSAN_OPTIONS=suppressions=$here/lint/tsan.supp:second_deadlock_stack=1
     export OMP_NUM_THREADS=1
+    targets=(tests_unit tests_sim)
     ctest_args+=(-L 'unit|sim') ;;
   *) echo "run.sh: --sanitize takes address,undefined or thread" >&2; exit 2 ;;
 esac
-[ -n "$sanitize" ] && cmake_args+=("-DCSSP_SANITIZE=$sanitize" -DCMAKE_BUILD_TYPE=RelWithDebInfo)
+[ -n "$sanitize" ] && cmake_args+=("-DCSSP_SANITIZE=$sanitize" -DCMAKE_BUILD_TYPE=RelWithDebInfo
+  '-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1 -DNDEBUG')
 if [ -n "$lint" ]; then
   build=$root/build-lint
   cmake_args+=(-DCMAKE_CXX_COMPILER=clang++ "-DCMAKE_CXX_FLAGS=-Werror=thread-safety")
@@ -50,7 +52,7 @@ fi
 
 echo "run.sh: building in $build"
 start=$SECONDS
-"$root/deploy/build.sh" "$build" -- "${cmake_args[@]}" >"$build.log" 2>&1 || {
+"$root/deploy/build.sh" "$build" "${targets[@]}" -- "${cmake_args[@]}" >"$build.log" 2>&1 || {
   grep -E -A5 'error|FAILED' "$build.log" | head -n 60 >&2
   tail -n 5 "$build.log" >&2
   echo "run.sh: the build failed (whole log: $build.log)" >&2

@@ -65,6 +65,13 @@ function(cssp_test name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY
                         ${PROJECT_BINARY_DIR}/tests/bin)
   add_test(NAME ${name} COMMAND ${name})
+  # `tests_unit`, `tests_sim`, ...: what one label needs built.
+  foreach(label ${A_LABELS})
+    if(NOT TARGET tests_${label})
+      add_custom_target(tests_${label})
+    endif()
+    add_dependencies(tests_${label} ${name})
+  endforeach()
   # A test that is skipped as a whole says so by name (gtest prints SKIPPED).
   set_tests_properties(${name} PROPERTIES LABELS "${A_LABELS}"
                        TIMEOUT ${A_TIMEOUT}

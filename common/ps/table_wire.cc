@@ -28,6 +28,14 @@ std::string Encode(uint64_t first, uint64_t second,
   return out;
 }
 
+}  // namespace
+
+size_t RowsBytes(size_t rows, int width) {
+  return kFixedBytes + rows * (8 + 4 * static_cast<size_t>(width));
+}
+
+namespace {
+
 struct Body {
   uint64_t first = 0;
   uint64_t second = 0;
@@ -38,8 +46,7 @@ struct Body {
 absl::StatusOr<Body> Decode(absl::Span<const uint8_t> bytes, int width) {
   uint32_t count = 0;
   if (bytes.size() >= kFixedBytes) std::memcpy(&count, bytes.data() + 16, 4);
-  const uint64_t wanted =
-      kFixedBytes + uint64_t{count} * (8 + 4 * static_cast<uint64_t>(width));
+  const uint64_t wanted = RowsBytes(count, width);
   if (bytes.size() < kFixedBytes || bytes.size() != wanted) {
     return absl::InvalidArgumentError(
         absl::StrCat("table message of ", bytes.size(), " bytes with ", count,

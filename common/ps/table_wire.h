@@ -26,8 +26,9 @@ struct TableInc {
 struct TableGet {
   uint32_t table = 0;
   int32_t rank = 0;
-  int64_t clock = 0;     // the clock that the reader is in
-  uint64_t request = 0;  // echoed
+  int64_t clock = 0;      // the clock that the reader is in
+  uint64_t request = 0;   // echoed
+  uint32_t sequence = 0;  // of the message, echoed
   std::vector<int64_t> rows;
 };
 
@@ -35,6 +36,7 @@ struct TableRows {
   uint32_t table = 0;
   int32_t server = 0;
   uint64_t request = 0;
+  uint32_t sequence = 0;
   int64_t row_clock = 0;  // contains every update of clocks < row_clock
   uint64_t applied = 0;   // and the reader's increments 1..applied
   std::vector<int64_t> rows;
@@ -43,10 +45,12 @@ struct TableRows {
 
 // Bodies begin with two 64-bit numbers (sequence or request; applied), the
 // number of rows (32 bits), the rows (64 bits each), then floats; all
-// little-endian.  table, rank and clock travel in the header.
+// little-endian.  table, rank, clock and sequence travel in the header.
 std::string EncodeInc(const TableInc& inc);
 std::string EncodeGet(const TableGet& get);
 std::string EncodeRows(const TableRows& rows);
+// Bytes of an increment of, or an answer with, that many rows.
+size_t RowsBytes(size_t rows, int width);
 // InvalidArgument: the length does not agree with the counts.
 absl::Status DecodeInc(absl::Span<const uint8_t> bytes, int width,
                        TableInc* inc);

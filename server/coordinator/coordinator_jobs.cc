@@ -27,6 +27,7 @@ std::string Stem(absl::string_view path) {
 
 std::string DefaultName(const control::JobSpec& spec) {
   if (!spec.name().empty()) return spec.name();
+  if (spec.tables_size() > 0) return "tables";
   const caffe::SolverParameter& solver = spec.solver();
   const std::string& net = solver.has_net_param()
                                ? solver.net_param().name()
@@ -128,7 +129,7 @@ absl::StatusOr<control::SubmitJobResponse> Coordinator::SubmitJob(
 
   auto job = std::make_shared<Job>();
   job->number = next_job_++;
-  job->spec = spec;
+  job->spec = NormalisedSpec(spec);
   job->id = MakeJobId(DefaultName(spec), job->number);
   job->token = MakeToken();
   job->status.set_job_id(job->id);

@@ -32,6 +32,14 @@ absl::Status CheckDeclaration(const control::DeclareLayoutRequest& request) {
   return absl::OkStatus();
 }
 
+// Of the job's tables, over all servers; what overflows is too much.
+uint64_t TableBytes(const control::JobSpec& spec) {
+  double bytes = 0;
+  for (const control::TableSpec& table : spec.tables())
+    bytes += static_cast<double>(table.rows()) * table.width() * sizeof(float);
+  return bytes < 1e18 ? static_cast<uint64_t>(bytes) : ~uint64_t{0};
+}
+
 int64_t ModelBytes(const control::DeclareLayoutRequest& request) {
   int64_t floats = 0;
   for (const control::BlobSpec& blob : request.blobs())
@@ -43,6 +51,12 @@ int64_t ModelBytes(const control::DeclareLayoutRequest& request) {
 
 absl::StatusOr<ps::SlabLayout> Coordinator::LayoutLocked(
     const Job& job, const control::DeclareLayoutRequest& request) {
+  if (job.spec.tables_size() > 0) {
+    if (request.blobs_size() > 0)
+      return absl::InvalidArgumentError(
+          absl::StrCat("job ", job.id, " has tables, not a net"));
+    return ps::SlabLayout();
+  }
   int64_t chunk_bytes = job.spec.chunk_bytes();
   if (job.model.has_value()) {
     chunk_bytes = job.model->layout.chunk_bytes();
@@ -60,16 +74,20 @@ absl::StatusOr<ps::SlabLayout> Coordinator::LayoutLocked(
 absl::StatusOr<PlacedModel> Coordinator::PlaceLocked(
     const Job& job, const control::DeclareLayoutRequest& request,
     ps::SlabLayout layout) {
-  const uint64_t bytes = static_cast<uint64_t>(layout.size()) * sizeof(float);
+  const bool tables = job.spec.tables_size() > 0;
+  const uint64_t bytes =
+      tables ? TableBytes(job.spec)
+             : static_cast<uint64_t>(layout.size()) * sizeof(float);
   if (bytes > options_.max_model_bytes)
     return absl::InvalidArgumentError(
-        absl::StrCat("the model has ", bytes, " bytes; max_model_bytes is ",
+        absl::StrCat(tables ? "the tables have " : "the model has ", bytes, " bytes; max_model_bytes is ",
                      options_.max_model_bytes));
   PlacedModel model{.layout = std::move(layout)};
   const size_t chunks = model.layout.chunks().size();
   for (const Server& server : servers_) {
+    if (server.info.state() != "live") continue;
     // A server without a chunk would only be waited for.
-    if (server.info.state() != "live" || model.shards.size() == chunks) continue;
+    if (!tables && model.shards.size() == chunks) continue;
     control::ServerEntry* entry = model.map.add_servers();
     entry->set_index(model.map.servers_size() - 1);
     entry->set_data_address(server.info.data_address());

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <set>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -16,6 +18,7 @@
 #include "common/base/status_macros.h"
 #include "common/optim/chunk_update.h"
 #include "common/optim/learning_rate_policy.h"
+#include "common/ps/table_wire.h"
 
 namespace cssp {
 namespace {
@@ -45,6 +48,33 @@ absl::Status CheckSolver(const caffe::SolverParameter& solver) {
   RETURN_IF_ERROR(Annotate(LearningRatePolicy::Create(solver).status(),
                            "solver"));
   return Annotate(ChunkUpdate::Create(solver).status(), "solver");
+}
+
+constexpr int kMaxTables = 64;
+
+absl::Status CheckTables(const JobSpec& spec) {
+  RETURN_IF_ERROR(
+      CheckRange("number of tables", spec.tables_size(), 1, kMaxTables));
+  const caffe::SolverParameter& solver = spec.solver();
+  if (solver.has_net_param() || solver.has_train_net_param())
+    return Bad("tables", "a job has tables or a net, not both");
+  if (!spec.resume_checkpoint().empty() || !spec.snapshot_file().empty() ||
+      !spec.weights_files().empty() || !spec.straggler().empty())
+    return Bad("tables",
+               "they start from zero: no resume, snapshot, weights, straggler");
+  std::set<std::string> names;
+  for (const control::TableSpec& table : spec.tables()) {
+    const std::string field =
+        absl::StrCat("table '", absl::CEscape(table.name().substr(0, 64)), "'");
+    RETURN_IF_ERROR(CheckRange(absl::StrCat(field, ": name's length"),
+                               table.name().size(), 1, 64));
+    if (!names.insert(table.name()).second) return Bad(field, "occurs twice");
+    RETURN_IF_ERROR(CheckRange(absl::StrCat(field, ": rows"), table.rows(), 1,
+                               int64_t{1} << 40));
+    RETURN_IF_ERROR(CheckRange(absl::StrCat(field, ": width"), table.width(), 1,
+                               ps::kMaxTableWidth));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckStraggler(const JobSpec& spec) {
@@ -127,7 +157,19 @@ absl::Status ValidateJobSpec(const JobSpec& spec) {
       CheckRange("request_id's length", spec.request_id().size(), 0, 128));
   RETURN_IF_ERROR(CheckStraggler(spec));
   RETURN_IF_ERROR(CheckStart(spec));
-  return CheckSolver(spec.solver());
+  return spec.tables_size() > 0 ? CheckTables(spec)
+                                : CheckSolver(spec.solver());
+}
+
+JobSpec NormalisedSpec(JobSpec spec) {
+  if (spec.tables_size() == 0) return spec;
+  caffe::SolverParameter& solver = *spec.mutable_solver();
+  solver.Clear();
+  solver.set_base_lr(1);
+  solver.set_lr_policy("fixed");
+  solver.set_max_iter(std::numeric_limits<int32_t>::max());
+  solver.set_snapshot_after_train(false);
+  return spec;
 }
 
 std::string MakeJobId(absl::string_view name, uint32_t number) {

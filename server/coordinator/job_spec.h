@@ -20,6 +20,10 @@ inline constexpr int kMaxStaleness = 1000;
 // listed again here.
 absl::Status ValidateJobSpec(const control::JobSpec& spec);
 
+// As a job runs it: a job of tables gets a solver that never stops and keeps no
+// snapshots, so that clocks and membership are those of any job.
+control::JobSpec NormalisedSpec(control::JobSpec spec);
+
 // "CIFAR10_quick" and 7 -> "cifar10-quick-7": 1..63 of a-z, 0-9 and -.
 std::string MakeJobId(absl::string_view name, uint32_t number);
 

@@ -9,6 +9,7 @@
 #include <system_error>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
@@ -45,6 +46,27 @@ absl::StatusOr<control::SspUpdate> ParseUpdate(const std::string& name) {
       "--ssp_update ", name, ": known are PER_CLOCK, PER_PUSH and async"));
 }
 
+// NAME:ROWSxWIDTH, comma-separated.
+absl::Status ParseTables(const std::string& list, control::JobSpec* spec) {
+  for (absl::string_view item : absl::StrSplit(list, ',')) {
+    const std::pair<absl::string_view, absl::string_view> table =
+        absl::StrSplit(item, absl::MaxSplits(':', 1));
+    const std::pair<absl::string_view, absl::string_view> size =
+        absl::StrSplit(table.second, absl::MaxSplits('x', 1));
+    int64_t rows = 0;
+    int32_t width = 0;
+    if (table.first.empty() || !absl::SimpleAtoi(size.first, &rows) ||
+        !absl::SimpleAtoi(size.second, &width))
+      return absl::InvalidArgumentError(
+          absl::StrCat("--tables: '", item, "' is not NAME:ROWSxWIDTH"));
+    control::TableSpec& added = *spec->add_tables();
+    added.set_name(std::string(table.first));
+    added.set_rows(rows);
+    added.set_width(width);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status WriteText(const std::string& path, const std::string& text) {
   const std::string temporary = absl::StrCat(path, ".", getpid());
   std::FILE* file = std::fopen(temporary.c_str(), "w");
@@ -71,12 +93,14 @@ absl::Status CheckOptions(const SubmitOptions& options) {
   if (options.launch != "mpirun" && options.launch != "none")
     return absl::InvalidArgumentError(absl::StrCat(
         "--launch ", options.launch, ": known are mpirun and none"));
+  if (!options.tables.empty() && options.launch != "none")
+    return absl::InvalidArgumentError(
+        "--tables: programs of your own join such a job; give --launch none");
   if (options.detach && options.wait)
     return absl::InvalidArgumentError("--detach and --wait contradict");
   for (const std::string& file : {options.hostfile, options.worker_config})
     if (!file.empty() && access(file.c_str(), R_OK) != 0)
-      return absl::NotFoundError(
-          absl::StrCat("'", file, "' cannot be read"));
+      return absl::NotFoundError(absl::StrCat("'", file, "' cannot be read"));
   return absl::OkStatus();
 }
 
@@ -100,11 +124,11 @@ absl::StatusOr<int> RunByHand(const GlobalOptions& global,
                               const control::SubmitJobResponse& job) {
   std::string token_file = options.token_file;
   if (token_file.empty()) token_file = absl::StrCat(job.job_id(), ".token");
-  ASSIGN_OR_RETURN(const std::string written,
-                   WriteTokenFile(std::filesystem::absolute(token_file)
-                                      .parent_path()
-                                      .string(),
-                                  job.token()));
+  ASSIGN_OR_RETURN(
+      const std::string written,
+      WriteTokenFile(
+          std::filesystem::absolute(token_file).parent_path().string(),
+          job.token()));
   if (std::rename(written.c_str(), token_file.c_str()) != 0) {
     unlink(written.c_str());
     return absl::InvalidArgumentError(
@@ -128,9 +152,8 @@ absl::StatusOr<int> RunUnderMpirun(const GlobalOptions& global,
                                    const control::SubmitJobResponse& job) {
   // Other hosts see the folder that the job is run in, not our /tmp.
   const std::string folder =
-      options.hostfile.empty()
-          ? std::filesystem::temp_directory_path().string()
-          : std::filesystem::current_path().string();
+      options.hostfile.empty() ? std::filesystem::temp_directory_path().string()
+                               : std::filesystem::current_path().string();
   ASSIGN_OR_RETURN(const std::string token_path,
                    WriteTokenFile(folder, job.token()));
   const TokenFile token(token_path);
@@ -184,6 +207,8 @@ absl::StatusOr<int> RunUnderMpirun(const GlobalOptions& global,
 
 void AddSubmitFlags(SubmitOptions* o, FlagSet* flags) {
   flags->Add("solver", &o->solver, "solver prototxt; its nets are sent along");
+  flags->Add("tables", &o->tables,
+             "instead of a solver: NAME:ROWSxWIDTH,... for your own programs");
   flags->Add("name", &o->name, "of the job; default: the net's");
   flags->Add("request_id", &o->request_id, "submitting it twice is one job");
   flags->Add("workers", &o->workers, "number of workers");
@@ -216,11 +241,18 @@ void AddSubmitFlags(SubmitOptions* o, FlagSet* flags) {
 }
 
 absl::StatusOr<control::JobSpec> MakeJobSpec(const SubmitOptions& options) {
-  if (options.solver.empty())
-    return absl::InvalidArgumentError("no solver: give --solver FILE");
+  if (options.solver.empty() == options.tables.empty())
+    return absl::InvalidArgumentError(
+        options.solver.empty()
+            ? "no solver: give --solver FILE"
+            : "--solver and --tables: a job has one of them");
   control::JobSpec spec;
-  ASSIGN_OR_RETURN(*spec.mutable_solver(), ReadSolver(options.solver));
-  RETURN_IF_ERROR(InlineNets(options.solver, spec.mutable_solver()));
+  if (options.tables.empty()) {
+    ASSIGN_OR_RETURN(*spec.mutable_solver(), ReadSolver(options.solver));
+    RETURN_IF_ERROR(InlineNets(options.solver, spec.mutable_solver()));
+  } else {
+    RETURN_IF_ERROR(ParseTables(options.tables, &spec));
+  }
   ASSIGN_OR_RETURN(const control::SspUpdate update,
                    ParseUpdate(options.ssp_update));
   spec.set_ssp_update(update);
@@ -259,10 +291,9 @@ absl::StatusOr<int> Submit(const GlobalOptions& global,
   if (!options.job_file.empty())
     RETURN_IF_ERROR(
         WriteText(options.job_file, absl::StrCat(job.job_id(), "\n")));
-  absl::StatusOr<int> code =
-      options.launch == "mpirun"
-          ? RunUnderMpirun(global, options, *client, job)
-          : RunByHand(global, options, *client, job);
+  absl::StatusOr<int> code = options.launch == "mpirun"
+                                 ? RunUnderMpirun(global, options, *client, job)
+                                 : RunByHand(global, options, *client, job);
   // A job that could not be launched would wait for its workers for ever.
   if (!code.ok()) client->CancelJob(job.job_id()).status().IgnoreError();
   return code;

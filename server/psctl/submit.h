@@ -14,6 +14,7 @@ namespace cssp {
 
 struct SubmitOptions {
   std::string solver;
+  std::string tables;
   std::string name, request_id;
   int32_t workers = 1;
   int32_t staleness = 0;

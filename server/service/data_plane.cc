@@ -29,6 +29,10 @@ bool CarriesChunk(MessageType type) {
   return type == MessageType::kPush || type == MessageType::kInit;
 }
 
+bool ForTables(MessageType type) {
+  return type == MessageType::kTableInc || type == MessageType::kTableGet;
+}
+
 // What each kind of peer may say.
 bool MaySay(int rank, MessageType type) {
   switch (type) {
@@ -36,6 +40,8 @@ bool MaySay(int rank, MessageType type) {
     case MessageType::kInit:
     case MessageType::kPull:
     case MessageType::kSubscribe:
+    case MessageType::kTableInc:
+    case MessageType::kTableGet:
       return rank >= 0;
     case MessageType::kPullExact:
       return rank >= -1;
@@ -181,6 +187,13 @@ Reason DataPlane::CheckSize(Peer& peer, const MessageHeader& header) const {
     return header.payload_bytes <= kMaxTokenBytes ? Reason::kNone
                                                   : Reason::kBadLength;
   }
+  const bool beyond_credit =
+      peer.arriving_bytes + header.payload_bytes > peer.job->credit();
+  if (ForTables(header.type)) {
+    const Reason reason = peer.job->tables().Check(header);
+    if (reason != Reason::kNone) return reason;
+    return beyond_credit ? Reason::kTooFarAhead : Reason::kNone;
+  }
   if (!CarriesChunk(header.type)) {
     return header.payload_bytes == 0 ? Reason::kNone : Reason::kBadLength;
   }
@@ -193,9 +206,7 @@ Reason DataPlane::CheckSize(Peer& peer, const MessageHeader& header) const {
     const Reason reason = shard.CheckPush(header);
     if (reason != Reason::kNone) return reason;
   }
-  return peer.arriving_bytes + header.payload_bytes > peer.job->credit()
-             ? Reason::kTooFarAhead
-             : Reason::kNone;
+  return beyond_credit ? Reason::kTooFarAhead : Reason::kNone;
 }
 
 uint8_t* DataPlane::OnArrival(EndpointId id, absl::Span<const uint8_t> bytes,
@@ -239,11 +250,11 @@ uint8_t* DataPlane::Land(EndpointId id, Peer& peer,
   if (CarriesChunk(header.type)) {
     arrival.buffer = peer.job->shard().NewPart(header.chunk);
     memory = arrival.buffer.bytes().data();
-    peer.arriving_bytes += header.payload_bytes;
   } else {
     arrival.small.resize(header.payload_bytes);
     memory = arrival.small.data();
   }
+  peer.arriving_bytes += header.payload_bytes;
   arrivals_[memory] = std::move(arrival);
   return memory;
 }
@@ -254,8 +265,9 @@ DataPlane::Arrival DataPlane::TakeArrival(uint8_t* memory) {
   Arrival arrival = std::move(at->second);
   arrivals_.erase(at);
   const auto peer = peers_.find(arrival.peer);
-  if (peer != peers_.end() && arrival.buffer) {
-    peer->second.arriving_bytes -= arrival.buffer.bytes().size();
+  if (peer != peers_.end()) {
+    peer->second.arriving_bytes -=
+        arrival.buffer ? arrival.buffer.bytes().size() : arrival.small.size();
   }
   return arrival;
 }
@@ -316,6 +328,9 @@ void DataPlane::Dispatch(EndpointId id, Peer& peer, const MessageHeader& header,
       return shard.OnSubscribe(id, header);
     case MessageType::kNorms:
       return OnNorms(id, peer, header, payload);
+    case MessageType::kTableInc:
+    case MessageType::kTableGet:
+      return OnTableMessage(id, peer, header, payload);
     default:  // kGoodbye
       return Drop(id);
   }
@@ -351,6 +366,26 @@ void DataPlane::OnHello(EndpointId id, Peer& peer, const MessageHeader& header,
   MessageHeader ack = job.Header(MessageType::kHelloAck);
   ack.sequence = header.sequence;
   ack.based_on = job.credit();
+  SendHeader(id, ack);
+}
+
+void DataPlane::OnTableMessage(EndpointId id, Peer& peer,
+                               const MessageHeader& header,
+                               absl::Span<const uint8_t> body) {
+  JobTables& tables = peer.job->tables();
+  if (header.type == MessageType::kTableGet) {
+    const Reason reason = tables.OnGet(id, header, body);
+    if (reason != Reason::kNone) Refuse(id, header, reason);
+    return;
+  }
+  const Reason reason = tables.OnInc(header, body);
+  if (options_.metrics) options_.metrics->push_bytes->Add(body.size());
+  if (reason != Reason::kNone) return Refuse(id, header, reason);
+  MessageHeader ack = header;
+  ack.type = MessageType::kPushAck;
+  ack.flags = 0;
+  ack.payload_bytes = 0;
+  ack.payload_crc = 0;
   SendHeader(id, ack);
 }
 
@@ -419,7 +454,7 @@ void DataPlane::Forget(EndpointId id) {
   peers_.erase(at);
   if (options_.metrics && !peer.outgoing) options_.metrics->peers->Add(-1);
   if (peer.job == nullptr) return;
-  if (!peer.outgoing) return peer.job->shard().Detach(id);
+  if (!peer.outgoing) return peer.job->Detach(id);
   for (JobShard::PeerServer& server : peer.job->peer_servers()) {
     if (server.endpoint != id) continue;
     server.endpoint = kNoEndpoint;

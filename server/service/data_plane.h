@@ -83,7 +83,7 @@ class DataPlane : private TransportHandler, private JobSender {
     uint32_t chunk = 0;
     BufferRef values;
     std::vector<double> norms;
-    std::string text;
+    std::unique_ptr<std::string> body;
   };
 
   explicit DataPlane(Options options);
@@ -105,6 +105,8 @@ class DataPlane : private TransportHandler, private JobSender {
   void SendJobReply(PeerId peer, const ps::MessageHeader& header) override;
   void SendJobNorms(JobShard& job, int server, int64_t clock,
                     std::vector<double> partials) override;
+  void SendJobBody(JobShard& job, PeerId peer, const ps::MessageHeader& header,
+                   std::string body) override;
   void JobCutReady(JobShard& job, const RetainedCut& cut) override;
 
   // Why a message may not come in now; kNone: it may.
@@ -119,6 +121,9 @@ class DataPlane : private TransportHandler, private JobSender {
   void OnHelloAck(EndpointId id, Peer& peer);
   void OnNorms(EndpointId id, Peer& peer, const ps::MessageHeader& header,
                absl::Span<const uint8_t> payload);
+  void OnTableMessage(EndpointId id, Peer& peer,
+                      const ps::MessageHeader& header,
+                      absl::Span<const uint8_t> body);
   void Refuse(EndpointId id, const ps::MessageHeader& request,
               ps::Reason reason);
   // Refuses and closes a little later, so that the refusal gets out.
@@ -129,6 +134,8 @@ class DataPlane : private TransportHandler, private JobSender {
   void ConnectServers(JobShard& job, absl::Time now);
   void SendHello(JobShard& job, EndpointId id);
   void SendHeader(EndpointId id, const ps::MessageHeader& header);
+  void SendBody(EndpointId id, const ps::MessageHeader& header,
+                std::string body);
   void SendWith(EndpointId id, const ps::MessageHeader& header,
                 absl::Span<const uint8_t> payload, Outgoing outgoing);
   void CountBad();

@@ -47,11 +47,7 @@ void DataPlane::ConnectServers(JobShard& job, absl::Time now) {
 
 void DataPlane::SendHello(JobShard& job, EndpointId id) {
   MessageHeader header = job.Header(MessageType::kHello);
-  Outgoing outgoing;
-  outgoing.text = job.token();
-  const absl::Span<const uint8_t> payload(
-      reinterpret_cast<const uint8_t*>(job.token().data()), job.token().size());
-  SendWith(id, header, payload, std::move(outgoing));
+  SendBody(id, header, job.token());
 }
 
 void DataPlane::OnHelloAck(EndpointId id, Peer& peer) {
@@ -87,6 +83,17 @@ void DataPlane::SendWith(EndpointId id, const MessageHeader& base,
   }
 }
 
+// The text lives until it is sent, whatever becomes of its job.
+void DataPlane::SendBody(EndpointId id, const MessageHeader& header,
+                         std::string body) {
+  Outgoing outgoing;
+  outgoing.body = std::make_unique<std::string>(std::move(body));
+  const absl::Span<const uint8_t> payload(
+      reinterpret_cast<const uint8_t*>(outgoing.body->data()),
+      outgoing.body->size());
+  SendWith(id, header, payload, std::move(outgoing));
+}
+
 void DataPlane::SendJobValues(JobShard& job, PeerId peer,
                               const MessageHeader& base, BufferRef values) {
   MessageHeader header = base;
@@ -119,6 +126,15 @@ void DataPlane::SendJobNorms(JobShard& job, int server, int64_t clock,
   Outgoing outgoing;
   outgoing.norms = std::move(partials);
   SendWith(to.endpoint, header, payload, std::move(outgoing));
+}
+
+void DataPlane::SendJobBody(JobShard& job, PeerId peer,
+                            const MessageHeader& base, std::string body) {
+  MessageHeader header = base;
+  header.payload_crc = Crc32c(body.data(), body.size());
+  header.flags |= ps::kFlagHasCrc;
+  if (options_.metrics) options_.metrics->values_bytes->Add(body.size());
+  SendBody(peer, header, std::move(body));
 }
 
 void DataPlane::JobCutReady(JobShard& job, const RetainedCut& cut) {

@@ -17,11 +17,15 @@ namespace {
 
 // Room for orders that raise the staleness of a running job.
 constexpr int kMinMaxStaleness = 4;
+// What a worker of a job of tables may have under way to this server.
+constexpr int64_t kTableCredit = int64_t{32} << 20;
 
 ShardOptions OptionsFrom(const control::OpenShardRequest& request) {
   ShardOptions options;
   const control::JobSpec& spec = request.spec();
   options.solver = spec.solver();
+  // Nobody waits for clocks or cuts of a shard that holds tables only.
+  if (spec.tables_size() > 0) options.solver.set_max_iter(0);
   options.workers = spec.workers();
   options.staleness = spec.staleness();
   options.max_staleness = std::max(spec.staleness(), kMinMaxStaleness);
@@ -50,19 +54,34 @@ absl::StatusOr<std::unique_ptr<JobShard>> JobShard::Create(
   auto job = absl::WrapUnique(new JobShard(sender));
   job->id_ = request.job_id();
   job->token_ = request.token();
-  ASSIGN_OR_RETURN(ps::SlabLayout layout,
-                   ps::SlabLayout::Create(ps::BlobsFromProto(request.blobs()),
-                                          request.shard_map().chunk_bytes()));
+  ps::SlabLayout layout;  // of a job of tables: empty
+  if (request.spec().tables_size() == 0) {
+    ASSIGN_OR_RETURN(layout,
+                     ps::SlabLayout::Create(ps::BlobsFromProto(request.blobs()),
+                                            request.shard_map().chunk_bytes()));
+  }
   job->crcs_.resize(layout.chunks().size());
   for (const control::ServerEntry& server : request.shard_map().servers()) {
     job->peer_servers_.push_back({.address = server.data_address()});
   }
   ASSIGN_OR_RETURN(job->shard_, Shard::Create(std::move(layout),
                                               OptionsFrom(request), *job));
+  JobShard* const self = job.get();
+  ASSIGN_OR_RETURN(
+      job->tables_,
+      JobTables::Create(request, [self](PeerId peer, const ps::MessageHeader& h,
+                                        std::string body) {
+        ps::MessageHeader header = self->Header(h.type);
+        header.chunk = h.chunk;
+        header.clock = h.clock;
+        header.sequence = h.sequence;
+        self->sender_.SendJobBody(*self, peer, header, std::move(body));
+      }));
   int64_t held = 0;
   for (const ChunkState& chunk : job->shard_->chunks()) held += chunk.count * 4;
   job->credit_ =
       held * (1 + job->shard_->options().max_staleness) + ps::kMaxPayloadBytes;
+  if (!job->tables_->empty()) job->credit_ = kTableCredit;
   if (!request.restore_checkpoint().empty()) {
     RETURN_IF_ERROR(Annotate(
         job->Restore(request, store, store_directory),
@@ -134,6 +153,22 @@ ps::MessageHeader JobShard::Header(ps::MessageType type) const {
   header.map_epoch = options.map_epoch;
   header.rank = -2 - options.self;
   return header;
+}
+
+absl::StatusOr<control::TickAck> JobShard::Tick(const control::Tick& tick) {
+  ASSIGN_OR_RETURN(const control::TickAck ack, shard_->Tick(tick));
+  RETURN_IF_ERROR(tables_->Tick(tick));
+  return ack;
+}
+
+void JobShard::WorkerGone(int rank, uint32_t incarnation) {
+  shard_->WorkerGone(rank, incarnation);
+  if (shard_->IsGone(rank)) tables_->Remove(rank);
+}
+
+void JobShard::Detach(PeerId peer) {
+  shard_->Detach(peer);
+  tables_->Detach(peer);
 }
 
 bool JobShard::TokenMatches(absl::string_view token) const {

@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "common/transport/transport.h"
 #include "proto/control.pb.h"
+#include "server/service/job_tables.h"
 #include "server/shard/shard.h"
 #include "server/storage/param_store.h"
 
@@ -31,6 +32,9 @@ class JobSender {
   virtual void SendJobReply(PeerId peer, const ps::MessageHeader& header) = 0;
   virtual void SendJobNorms(JobShard& job, int server, int64_t clock,
                             std::vector<double> partials) = 0;
+  virtual void SendJobBody(JobShard& job, PeerId peer,
+                           const ps::MessageHeader& header,
+                           std::string body) = 0;
   virtual void JobCutReady(JobShard& job, const RetainedCut& cut) = 0;
 };
 
@@ -43,7 +47,17 @@ class JobShard : private ShardOutput {
       const control::OpenShardRequest& request, const ParamStore* store,
       const std::string& store_directory, JobSender& sender);
 
+  // Of a job of tables: without chunks; it keeps membership and ticks.
   Shard& shard() { return *shard_; }
+  JobTables& tables() { return *tables_; }
+  // Ticks go to both, a dead or lost worker leaves both.
+  absl::StatusOr<control::TickAck> Tick(const control::Tick& tick);
+  void WorkerGone(int rank, uint32_t incarnation);
+  void Detach(PeerId peer);
+  int64_t bytes() const { return shard_->bytes() + tables_->bytes(); }
+  int64_t parked() const {
+    return shard_->counters().parked_now + tables_->parked();
+  }
   const std::string& id() const { return id_; }
   uint32_t number() const { return shard_->options().job; }
   int server_index() const { return shard_->options().self; }
@@ -99,6 +113,7 @@ class JobShard : private ShardOutput {
   std::string token_;
   int64_t credit_ = 0;
   std::unique_ptr<Shard> shard_;
+  std::unique_ptr<JobTables> tables_;
   std::vector<PeerServer> peer_servers_;
   std::vector<CachedCrc> crcs_;  // by chunk
   ShardCounters reported_;

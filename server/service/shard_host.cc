@@ -95,7 +95,7 @@ class ThreadedShardHost final : public ShardHost {
                      JobShard::Create(request, options_.store,
                                       options_.store_directory, *sender));
     control::OpenShardResponse response;
-    response.set_bytes(job->shard().bytes());
+    response.set_bytes(job->bytes());
     RETURN_IF_ERROR(Do([&] { return plane_->AddJob(std::move(job)); }));
     return response;
   }
@@ -111,7 +111,7 @@ class ThreadedShardHost final : public ShardHost {
         return absl::UnauthenticatedError(
             absl::StrCat("job ", tick.job_id(), ": wrong token"));
       }
-      ASSIGN_OR_RETURN(ack, job.shard().Tick(tick));
+      ASSIGN_OR_RETURN(ack, job.Tick(tick));
       return absl::OkStatus();
     }));
     return ack;
@@ -130,7 +130,7 @@ class ThreadedShardHost final : public ShardHost {
 
   absl::Status WorkerGone(const control::WorkerGoneRequest& request) override {
     return WithJob(request.job_id(), [&](JobShard& job) {
-      job.shard().WorkerGone(request.rank(), request.incarnation());
+      job.WorkerGone(request.rank(), request.incarnation());
       return absl::OkStatus();
     });
   }
@@ -257,8 +257,8 @@ class ThreadedShardHost final : public ShardHost {
     ShardHostMetrics* metrics = options_.metrics;
     for (const auto& [number, job] : plane_->jobs()) {
       Shard& shard = job->shard();
-      bytes += shard.bytes();
-      parked += shard.counters().parked_now;
+      bytes += job->bytes();
+      parked += job->parked();
       version = std::max(version, shard.max_version());
       least = std::min(least, shard.min_clock());
       if (metrics != nullptr) job->ReportMetrics(*metrics);

@@ -6,6 +6,13 @@
 #include "absl/strings/str_cat.h"
 
 namespace cssp {
+namespace {
+
+size_t HeldBytes(const ps::TableInc& inc) {
+  return inc.rows.size() * sizeof(int64_t) + inc.deltas.size() * sizeof(float);
+}
+
+}  // namespace
 
 absl::StatusOr<ParamTable> ParamTable::Create(const TableOptions& options,
                                               TableOutput& output) {
@@ -60,6 +67,12 @@ ps::Reason ParamTable::Inc(const ps::TableInc& inc) {
   if (at != lane.held.end() && at->sequence == inc.sequence) {
     return ps::Reason::kDuplicate;
   }
+  // The one that fills the gap is always taken: it frees the others.
+  if (inc.sequence != lane.applied + 1 &&
+      lane.held_bytes + HeldBytes(inc) > kMaxHeldBytes) {
+    return ps::Reason::kTooFarAhead;
+  }
+  lane.held_bytes += HeldBytes(inc);
   lane.held.insert(at, inc);
   Settle(lane);
   return ps::Reason::kNone;
@@ -86,9 +99,24 @@ absl::Status ParamTable::Tick(int rank, int64_t clock, uint64_t incs) {
   return absl::OkStatus();
 }
 
-void ParamTable::Finish(int rank) {
-  lanes_[rank].finished = true;
+void ParamTable::Finish(int rank, uint64_t incs) {
+  lanes_[rank].finished_at = incs;
   Settle(lanes_[rank]);
+}
+
+void ParamTable::Remove(int rank) {
+  lanes_[rank].finished = true;
+  lanes_[rank].parked.clear();
+  UpdateMin();
+}
+
+void ParamTable::Detach(PeerId peer) {
+  for (Lane& lane : lanes_) {
+    lane.parked.erase(
+        std::remove_if(lane.parked.begin(), lane.parked.end(),
+                       [=](const ParkedGet& get) { return get.peer == peer; }),
+        lane.parked.end());
+  }
 }
 
 void ParamTable::Apply(const ps::TableInc& inc) {
@@ -99,10 +127,11 @@ void ParamTable::Apply(const ps::TableInc& inc) {
   }
 }
 
-// Applies what is in order, advances the lane and then whoever waits.
+// Applies what is in order and advances the lane.
 void ParamTable::Settle(Lane& lane) {
   while (!lane.held.empty() && lane.held.front().sequence == lane.applied + 1) {
     Apply(lane.held.front());
+    lane.held_bytes -= HeldBytes(lane.held.front());
     ++lane.applied;
     lane.held.pop_front();
   }
@@ -111,6 +140,12 @@ void ParamTable::Settle(Lane& lane) {
     ++lane.done;
     lane.ticks.pop_front();
   }
+  lane.finished = lane.finished || lane.applied >= lane.finished_at;
+  UpdateMin();
+}
+
+// Answers whoever waited for the minimum.
+void ParamTable::UpdateMin() {
   int64_t least = kClockInfinity;
   for (const Lane& each : lanes_) {
     if (!each.finished) least = std::min(least, each.done);
@@ -134,6 +169,9 @@ ps::Reason ParamTable::Get(PeerId peer, const ps::TableGet& get) {
   if (get.rank < 0 || get.rank >= options_.workers || get.rows.empty()) {
     return ps::Reason::kBadMessage;
   }
+  if (ps::RowsBytes(get.rows.size(), options_.width) > ps::kMaxPayloadBytes) {
+    return ps::Reason::kBadLength;
+  }
   for (int64_t row : get.rows) {
     if (!Mine(row)) return ps::Reason::kNotMine;
   }
@@ -152,6 +190,7 @@ void ParamTable::Answer(PeerId peer, const ps::TableGet& get) {
   rows.table = options_.id;
   rows.server = options_.self;
   rows.request = get.request;
+  rows.sequence = get.sequence;
   rows.row_clock = min_;
   rows.applied = lanes_[get.rank].applied;
   rows.rows = get.rows;

@@ -42,29 +42,40 @@ struct TableOptions {
 class ParamTable {
  public:
   static constexpr size_t kMaxHeld = 1024;  // increments out of order, a worker
-  static constexpr size_t kMaxParked = 1024;  // reads, a worker
+  static constexpr size_t kMaxHeldBytes = size_t{64} << 20;  // of them
+  static constexpr size_t kMaxParked = 1024;                 // reads, a worker
 
   // InvalidArgument: a size that cannot be.
   static absl::StatusOr<ParamTable> Create(const TableOptions& options,
                                            TableOutput& output);
 
   // kNone: applied, or held until the ones before it come; kDuplicate;
-  // kTooFarAhead: more than kMaxHeld beyond the gap; kNotMine; kBadMessage.
+  // kTooFarAhead: more than kMaxHeld, or kMaxHeldBytes, beyond the gap;
+  // kNotMine; kBadMessage.
   ps::Reason Inc(const ps::TableInc& inc);
-  // Answers by SendRows, now or when the bound is met.
+  // Answers by SendRows, now or when the bound is met.  kBadLength: rows that
+  // do not fit into one message.
   ps::Reason Get(PeerId peer, const ps::TableGet& get);
   // Worker `rank` has committed clocks 0..clock with `incs` increments in all
   // (so far): done advances when they are in, too.
   absl::Status Tick(int rank, int64_t clock, uint64_t incs);
-  // Counts as clock infinity from now on.
-  void Finish(int rank);
+  // Counts as clock infinity once `incs` increments are in.
+  void Finish(int rank, uint64_t incs);
+  // A dead worker: counts as clock infinity from now on, whatever is missing.
+  void Remove(int rank);
+  // Reads of a connection that is gone are forgotten.
+  void Detach(PeerId peer);
 
   absl::Span<const float> row(int64_t row) const;
   int64_t min_clock() const { return min_; }
   int64_t done(int rank) const { return lanes_[rank].done; }
   int64_t parked() const;
+  int width() const { return options_.width; }
+  int64_t bytes() const { return values_.size() * sizeof(float); }
 
  private:
+  static constexpr uint64_t kNever = ~uint64_t{0};
+
   struct PendingTick {
     int64_t clock = 0;
     uint64_t incs = 0;
@@ -77,6 +88,8 @@ class ParamTable {
     int64_t done = 0;
     uint64_t applied = 0;  // increments 1..applied are in the rows
     bool finished = false;
+    uint64_t finished_at = kNever;  // increments until it counts as finished
+    size_t held_bytes = 0;
     std::deque<ps::TableInc> held;  // by sequence, beyond a gap
     std::deque<PendingTick> ticks;  // by clock
     std::deque<ParkedGet> parked;
@@ -87,6 +100,7 @@ class ParamTable {
   float* MutableRow(int64_t row);
   void Apply(const ps::TableInc& inc);
   void Settle(Lane& lane);
+  void UpdateMin();
   void Answer(PeerId peer, const ps::TableGet& get);
 
   TableOptions options_;

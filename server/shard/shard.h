@@ -109,6 +109,8 @@ class Shard {
   absl::StatusOr<control::OrderAnswer> ProposeOrder(
       const control::ProposeOrderRequest& request);
   void WorkerGone(int rank, uint32_t incarnation);
+  // Declared dead, and no newer incarnation has come.
+  bool IsGone(int rank) const { return ValidRank(rank) && workers_[rank].gone; }
   // Loads a slot of a chunk from a checkpoint; `last`: the chunk opens.
   void Restore(uint32_t chunk, int slot, absl::Span<const float> floats,
                bool last);

@@ -65,9 +65,36 @@ void PsClient::Stop() {
 
 // ---- Requests, any thread ---------------------------------------------------
 
+void PsClient::EnqueueChunk(Request request) {
+  request.server = options_.chunk_server[request.header.chunk];
+  Enqueue(std::move(request));
+}
+
+void PsClient::EnqueueBody(int server, MessageType type, uint32_t table,
+                           int64_t clock, std::string body) {
+  Request request;
+  request.server = server;
+  request.header.type = type;
+  request.header.chunk = table;
+  request.header.clock = clock;
+  request.body = std::make_shared<const std::string>(std::move(body));
+  request.data = {reinterpret_cast<const uint8_t*>(request.body->data()),
+                  request.body->size()};
+  Enqueue(std::move(request));
+}
+
+void PsClient::SendInc(int server, const ps::TableInc& inc) {
+  EnqueueBody(server, MessageType::kTableInc, inc.table, inc.clock,
+              ps::EncodeInc(inc));
+}
+
+void PsClient::SendGet(int server, const ps::TableGet& get) {
+  EnqueueBody(server, MessageType::kTableGet, get.table, get.clock,
+              ps::EncodeGet(get));
+}
+
 void PsClient::Enqueue(Request request) {
   request.begun = time_.Now();
-  request.server = options_.chunk_server[request.header.chunk];
   bool wake;
   {
     absl::MutexLock lock(&mu_);
@@ -84,8 +111,8 @@ void PsClient::SendPush(const Push& push) {
   request.header.clock = push.clock;
   request.header.based_on = push.based_on;
   request.header.samples = push.samples;
-  request.data = push.data;
-  Enqueue(std::move(request));
+  request.data = Bytes(push.data);
+  EnqueueChunk(std::move(request));
 }
 
 void PsClient::SendInit(int chunk, int slot, int64_t clock, bool last,
@@ -96,8 +123,8 @@ void PsClient::SendInit(int chunk, int slot, int64_t clock, bool last,
   request.header.slot = static_cast<uint16_t>(slot);
   request.header.clock = clock;
   if (last) request.header.flags |= ps::kFlagLastOfInit;
-  request.data = data;
-  Enqueue(std::move(request));
+  request.data = Bytes(data);
+  EnqueueChunk(std::move(request));
 }
 
 void PsClient::SendPull(int chunk, int64_t clock) {
@@ -105,7 +132,7 @@ void PsClient::SendPull(int chunk, int64_t clock) {
   request.header.type = MessageType::kPull;
   request.header.chunk = static_cast<uint32_t>(chunk);
   request.header.clock = clock;
-  Enqueue(std::move(request));
+  EnqueueChunk(std::move(request));
 }
 
 void PsClient::SendPullExact(int chunk, int slot, int64_t clock) {
@@ -114,7 +141,7 @@ void PsClient::SendPullExact(int chunk, int slot, int64_t clock) {
   request.header.chunk = static_cast<uint32_t>(chunk);
   request.header.slot = static_cast<uint16_t>(slot);
   request.header.clock = clock;
-  Enqueue(std::move(request));
+  EnqueueChunk(std::move(request));
 }
 
 std::string PsClient::Describe() const {
@@ -165,7 +192,7 @@ void PsClient::TakeCommands() {
     header.rank = base.rank;
     header.incarnation = base.incarnation;
     header.sequence = base.sequence;
-    const absl::Span<const uint8_t> bytes = Bytes(request.data);
+    const absl::Span<const uint8_t> bytes = request.data;
     header.payload_bytes = static_cast<uint32_t>(bytes.size());
     if (!bytes.empty()) {
       header.payload_crc = Crc32c(bytes.data(), bytes.size());
@@ -325,7 +352,7 @@ bool PsClient::SendRequest(int number, uint32_t sequence) {
   ps::EncodeHeader(request.header, bytes);
   const uint64_t token = ++last_token_;
   const absl::Status sent = transport_->Send(server.endpoint, bytes,
-                                             Bytes(request.data), token);
+                                             request.data, token);
   if (!sent.ok()) {
     Retry(number, sent);
     return false;
@@ -358,12 +385,14 @@ void PsClient::FinishIfDone(uint32_t sequence) {
   const Request& request = at->second;
   if (!request.answered || request.memory_out > 0) return;
   const bool pull = request.is_pull();
+  const bool inc = request.header.type == MessageType::kTableInc;
   const int chunk = static_cast<int>(request.header.chunk);
   const int64_t clock = request.header.clock;
   if (options_.metrics && request.header.type == MessageType::kPush)
     options_.metrics->push_seconds->Observe(
         absl::ToDoubleSeconds(time_.Now() - request.begun));
   requests_.erase(at);
+  if (inc) return events_.OnIncDone();
   if (!pull) events_.OnPushDone(chunk, clock);
 }
 

@@ -21,6 +21,7 @@
 #include "common/base/thread.h"
 #include "common/base/time_source.h"
 #include "common/ps/messages.h"
+#include "common/ps/table_wire.h"
 #include "common/transport/transport.h"
 #include "worker/sync/metrics.h"
 
@@ -64,6 +65,11 @@ class PsClientEvents {
   virtual void OnPushDone(int chunk, int64_t clock) = 0;
   // A pull was refused for good (kGone).
   virtual void OnPullRefused(const ps::MessageHeader& header) = 0;
+  // Tables: the body of rows that were asked for; the server holds an
+  // increment.
+  virtual void OnTableRows(int server, const ps::MessageHeader& header,
+                           absl::Span<const uint8_t> body) {}
+  virtual void OnIncDone() {}
   // A server was reached again: what it sent in between may be lost.
   virtual void OnReconnect(int server) = 0;
   // Nothing more will come.  Called once.
@@ -103,13 +109,19 @@ class PsClient : private TransportHandler {
   void SendPullExact(int chunk, int slot, int64_t clock)
       ABSL_LOCKS_EXCLUDED(mu_);
 
+  // Tables: an increment, answered by OnIncDone; rows fit for get.clock,
+  // answered by OnTableRows.
+  void SendInc(int server, const ps::TableInc& inc) ABSL_LOCKS_EXCLUDED(mu_);
+  void SendGet(int server, const ps::TableGet& get) ABSL_LOCKS_EXCLUDED(mu_);
+
   // "posix, tcp/lo" of each server, for logs; empty before the connections.
   std::string Describe() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   struct Request {
     ps::MessageHeader header;
-    absl::Span<const float> data;
+    absl::Span<const uint8_t> data;
+    std::shared_ptr<const std::string> body;  // `data` of a table's request
     int server = 0;
     absl::Time begun;
     bool sent = false;        // handed to the transport on this connection
@@ -117,7 +129,8 @@ class PsClient : private TransportHandler {
     bool answered = false;
     bool is_pull() const {
       return header.type == ps::MessageType::kPull ||
-             header.type == ps::MessageType::kPullExact;
+             header.type == ps::MessageType::kPullExact ||
+             header.type == ps::MessageType::kTableGet;
     }
   };
   enum class Link { kDown, kConnecting, kReady };
@@ -143,6 +156,11 @@ class PsClient : private TransportHandler {
     float* memory = nullptr;
   };
 
+  struct Body {
+    EndpointId peer = kNoEndpoint;
+    std::unique_ptr<uint8_t[]> bytes;
+  };
+
   // TransportHandler.
   void OnAccept(EndpointId peer) override {}
   uint8_t* OnArrival(EndpointId peer, absl::Span<const uint8_t> header,
@@ -164,15 +182,21 @@ class PsClient : private TransportHandler {
   bool SendRequest(int server, uint32_t sequence);
   void Answered(int server, const ps::MessageHeader& header);
   void Refused(int server, const ps::MessageHeader& header);
+  void AskAgain(int server, const ps::MessageHeader& header);
   void RetryLater(uint32_t sequence);
   void FinishIfDone(uint32_t sequence);
   void OnValues(int server, const ps::MessageHeader& header,
                 absl::Span<uint8_t> payload);
+  void OnRows(int server, const ps::MessageHeader& header,
+              absl::Span<uint8_t> payload);
   void DropArrivals(EndpointId peer);
   void Fatal(absl::Status status);
   void Goodbye();
   int ServerOf(EndpointId peer) const;
   ps::MessageHeader NewHeader(ps::MessageType type);
+  void EnqueueChunk(Request request) ABSL_LOCKS_EXCLUDED(mu_);
+  void EnqueueBody(int server, ps::MessageType type, uint32_t table,
+                   int64_t clock, std::string body) ABSL_LOCKS_EXCLUDED(mu_);
   void Enqueue(Request request) ABSL_LOCKS_EXCLUDED(mu_);
 
   const PsClientOptions options_;
@@ -194,6 +218,8 @@ class PsClient : private TransportHandler {
   std::vector<Arrival> arrivals_;
   std::vector<std::pair<absl::Time, uint32_t>> delayed_;
   std::vector<uint8_t> small_;     // landing place of short payloads
+  // Bodies of rows on their way, by where they land.
+  absl::flat_hash_map<uint8_t*, Body> bodies_;
   uint32_t sequence_ = 0;
   uint64_t last_token_ = 0;
   bool failed_ = false;

@@ -49,6 +49,12 @@ uint8_t* PsClient::OnArrival(EndpointId peer,
   if (!header.ok() || header->payload_bytes != payload_bytes ||
       ServerOf(peer) < 0)
     return nullptr;
+  if (header->type == MessageType::kTableRows) {
+    Body body{peer, std::make_unique<uint8_t[]>(payload_bytes)};
+    uint8_t* const memory = body.bytes.get();
+    bodies_[memory] = std::move(body);
+    return memory;
+  }
   if (header->type != MessageType::kValues)
     return payload_bytes <= small_.size() ? small_.data() : nullptr;
   if (header->chunk >= options_.chunk_server.size()) return nullptr;
@@ -81,6 +87,8 @@ void PsClient::OnMessage(EndpointId peer, absl::Span<const uint8_t> bytes,
       return Refused(server, *header);
     case MessageType::kValues:
       return OnValues(server, *header, payload);
+    case MessageType::kTableRows:
+      return OnRows(server, *header, payload);
     case MessageType::kGoodbye:
       transport_->Close(peer);
       return Retry(server, absl::UnavailableError("the server said goodbye"));
@@ -103,6 +111,21 @@ void PsClient::OnValues(int server, const MessageHeader& header,
     options_.metrics->pulled_bytes->Add(static_cast<double>(payload.size()));
   Answered(server, header);
   events_.OnValuesEnd(header, memory, ok);
+}
+
+void PsClient::OnRows(int server, const MessageHeader& header,
+                      absl::Span<uint8_t> payload) {
+  const auto at = bodies_.find(payload.data());
+  if (at == bodies_.end()) return;
+  const Body body = std::move(at->second);
+  bodies_.erase(at);
+  if ((header.flags & ps::kFlagHasCrc) &&
+      Crc32c(payload.data(), payload.size()) != header.payload_crc)
+    return AskAgain(server, header);
+  if (options_.metrics)
+    options_.metrics->pulled_bytes->Add(static_cast<double>(payload.size()));
+  Answered(server, header);
+  events_.OnTableRows(server, header, payload);
 }
 
 // `header.sequence` echoes a request; eager values echo none.
@@ -141,22 +164,29 @@ void PsClient::Refused(int number, const MessageHeader& header) {
     if (!Passing(header.reason)) Fatal(RefusalStatus(server.address, header));
     return;
   }
-  if (Passing(header.reason)) {
-    if (at->second.is_pull()) {
-      --server.pulls_out;
-    } else {
-      server.bytes_out -= at->second.header.payload_bytes;
-    }
-    at->second.sent = false;
-    delayed_.push_back({time_.Now() + kRefusedPause, header.sequence});
-    return;
-  }
+  if (Passing(header.reason)) return AskAgain(number, header);
   if (header.reason == Reason::kGone && at->second.is_pull()) {
     const MessageHeader request = at->second.header;
     Answered(number, header);
     return events_.OnPullRefused(request);
   }
   Fatal(RefusalStatus(server.address, header));
+}
+
+// The answer was none: the same request goes out again a little later.
+void PsClient::AskAgain(int number, const MessageHeader& header) {
+  const auto at = requests_.find(header.sequence);
+  if (at == requests_.end() || at->second.server != number ||
+      !at->second.sent)
+    return;
+  Server& server = servers_[number];
+  if (at->second.is_pull()) {
+    --server.pulls_out;
+  } else {
+    server.bytes_out -= at->second.header.payload_bytes;
+  }
+  at->second.sent = false;
+  delayed_.push_back({time_.Now() + kRefusedPause, header.sequence});
 }
 
 void PsClient::OnSent(EndpointId peer, uint64_t token, absl::Status status) {
@@ -176,6 +206,8 @@ void PsClient::OnDisconnect(EndpointId peer, absl::Status why) {
 }
 
 void PsClient::DropArrivals(EndpointId peer) {
+  absl::erase_if(bodies_,
+                 [=](const auto& body) { return body.second.peer == peer; });
   std::vector<Arrival> dropped;
   for (size_t i = 0; i < arrivals_.size();) {
     if (arrivals_[i].peer == peer) {

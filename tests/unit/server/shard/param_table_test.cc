@@ -59,6 +59,67 @@ TEST(ParamTableTest, ParksReadsUntilTheBoundIsMet) {
   EXPECT_EQ(table.parked(), 0);
 }
 
+// A worker's last increments may come after its last tick: nobody reads on
+// before they are in.
+TEST(ParamTableTest, FinishedCountsOnceTheIncrementsAreIn) {
+  Rows rows;
+  ParamTable table = *ParamTable::Create(Options(), rows);
+  ASSERT_TRUE(table.Tick(1, 0, 0).ok());
+  table.Finish(0, 1);
+  EXPECT_EQ(table.min_clock(), 0);
+  ps::TableGet get;
+  get.clock = 2;
+  get.rank = 1;
+  get.rows = {1};
+  EXPECT_EQ(table.Get(7, get), ps::Reason::kNone);
+  EXPECT_EQ(table.parked(), 1);
+  table.Inc(Inc(0, 1, 1, 3));
+  ASSERT_EQ(rows.sent.size(), 1u);
+  EXPECT_EQ(rows.sent[0].values[0], 3);
+  EXPECT_EQ(table.min_clock(), 1);
+}
+
+TEST(ParamTableTest, TheDeadAndTheirReadsAreForgotten) {
+  Rows rows;
+  ParamTable table = *ParamTable::Create(Options(), rows);
+  ps::TableGet get;
+  get.clock = 2;
+  get.rows = {1};
+  get.rank = 0;
+  EXPECT_EQ(table.Get(7, get), ps::Reason::kNone);
+  get.rank = 1;
+  EXPECT_EQ(table.Get(8, get), ps::Reason::kNone);
+  table.Detach(7);
+  EXPECT_EQ(table.parked(), 1);
+  ASSERT_TRUE(table.Tick(1, 0, 0).ok());
+  table.Remove(0);
+  EXPECT_EQ(table.min_clock(), 1);
+  EXPECT_EQ(rows.sent.size(), 1u);
+}
+
+// What waits for a gap is bounded; what fills it is always taken.
+TEST(ParamTableTest, HeldBytesAreBounded) {
+  Rows rows;
+  ParamTable table = *ParamTable::Create(
+      {.rows = 1, .width = ps::kMaxTableWidth, .workers = 1}, rows);
+  ps::TableInc inc;
+  inc.rows = {0};
+  inc.deltas.assign(ps::kMaxTableWidth, 1);
+  ps::Reason reason = ps::Reason::kNone;
+  uint64_t sequence = 2;
+  while (reason == ps::Reason::kNone && sequence < 200) {
+    inc.sequence = sequence++;
+    reason = table.Inc(inc);
+  }
+  EXPECT_EQ(reason, ps::Reason::kTooFarAhead);
+  EXPECT_EQ(sequence, 66u);  // 63 of a little over 1 MiB fit into 64 MiB
+  inc.sequence = 1;
+  EXPECT_EQ(table.Inc(inc), ps::Reason::kNone);
+  EXPECT_EQ(table.row(0)[0], 64);
+  inc.sequence = 65;
+  EXPECT_EQ(table.Inc(inc), ps::Reason::kNone);
+}
+
 TEST(TableClientTest, ReadMyWritesAfterFreshRows) {
   ps::TableClient client({.width = 2, .staleness = 1});
   EXPECT_EQ(client.Get(1), nullptr);

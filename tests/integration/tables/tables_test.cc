@@ -1,0 +1,211 @@
+// SSP tables on real ps-servers: the bound, read-my-writes and conservation as
+// the programs themselves see them.
+#include <signal.h>
+#include <sys/stat.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
+#include "common/base/logging.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/integration/train/cluster.h"
+#include "worker/sync/table_session.h"
+
+namespace cssp {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr int kWorkers = 3;
+
+control::JobSpec Spec(int staleness) {
+  control::JobSpec spec;
+  spec.set_workers(kWorkers);
+  spec.set_staleness(staleness);
+  control::TableSpec& small = *spec.add_tables();
+  small.set_name("counts");
+  small.set_rows(5);
+  small.set_width(kWorkers);
+  control::TableSpec& wide = *spec.add_tables();
+  wide.set_name("wide");
+  wide.set_rows(3);
+  wide.set_width(20000);
+  return spec;
+}
+
+// Hears of the end only.
+class FatalOnly final : public PsClientEvents {
+ public:
+  float* OnValuesBegin(const ps::MessageHeader&) override { return nullptr; }
+  void OnValuesEnd(const ps::MessageHeader&, float*, bool) override {}
+  void OnPushDone(int, int64_t) override {}
+  void OnPullRefused(const ps::MessageHeader&) override {}
+  void OnReconnect(int) override {}
+  void OnFatal(const absl::Status& why) override {
+    status = why;
+    done.Notify();
+  }
+  absl::Status status;
+  absl::Notification done;
+};
+
+class TablesTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    auto cluster = Cluster::Start(folder_, 2);
+    ASSERT_TRUE(cluster.ok()) << cluster.status();
+    cluster_ = *std::move(cluster);
+  }
+
+  void Submit(const control::JobSpec& spec) {
+    control::SubmitJobRequest request;
+    *request.mutable_spec() = spec;
+    const auto job = cluster_->coordinator().SubmitJob(request);
+    ASSERT_TRUE(job.ok()) << job.status();
+    job_ = job->job_id();
+    token_ = job->token();
+    token_file_ = folder_ / "token";
+    std::ofstream(token_file_) << token_ << "\n";
+  }
+
+  std::unique_ptr<ChildProcess> Worker(int rank, int clocks, bool hang) {
+    std::vector<std::string> args = {cluster_->coordinator().address(), job_,
+                                     token_file_, absl::StrCat(rank),
+                                     absl::StrCat(clocks)};
+    if (hang) args.push_back("hang");
+    auto worker = ChildProcess::Start(CSSP_TABLE_WORKER, args, {});
+    EXPECT_TRUE(worker.ok()) << worker.status();
+    return *std::move(worker);
+  }
+
+  control::JobStatus Describe() {
+    return *cluster_->coordinator().DescribeJob(job_);
+  }
+  control::JobStatus AwaitEnd() {
+    const absl::Time deadline = absl::Now() + absl::Seconds(60);
+    control::JobStatus status = Describe();
+    while (status.state() != control::JOB_SUCCEEDED &&
+           status.state() != control::JOB_FAILED && absl::Now() < deadline) {
+      absl::SleepFor(absl::Milliseconds(20));
+      status = Describe();
+    }
+    return status;
+  }
+
+  TempFolder folder_;
+  std::unique_ptr<Cluster> cluster_;
+  std::string job_, token_, token_file_;
+};
+
+TEST_F(TablesTest, HelloSspAtSeveralBounds) {
+  for (int staleness : {0, 2}) {
+    Submit(Spec(staleness));
+    std::vector<std::unique_ptr<ChildProcess>> workers;
+    for (int rank = 0; rank < kWorkers; ++rank) {
+      workers.push_back(Worker(rank, 40, false));
+    }
+    for (auto& worker : workers) {
+      EXPECT_EQ(worker->Wait(absl::Seconds(60)), 0) << "s " << staleness;
+    }
+    const control::JobStatus status = AwaitEnd();
+    EXPECT_EQ(status.state(), control::JOB_SUCCEEDED) << status.message();
+    EXPECT_EQ(status.clock(), 40 + staleness);
+  }
+}
+
+TEST_F(TablesTest, AKilledProgramDoesNotStopTheOthers) {
+  Submit(Spec(1));
+  std::vector<std::unique_ptr<ChildProcess>> workers;
+  for (int rank = 0; rank < kWorkers; ++rank) {
+    workers.push_back(Worker(rank, 40, rank == kWorkers - 1));
+  }
+  const absl::Time deadline = absl::Now() + absl::Seconds(60);
+  while (Describe().clock() < 20 && absl::Now() < deadline) {
+    absl::SleepFor(absl::Milliseconds(20));
+  }
+  // Nobody runs ahead of the one that hangs by more than the bound.
+  EXPECT_LE(Describe().max_clock(), 22);
+  kill(workers.back()->pid(), SIGKILL);
+  for (int rank = 0; rank < kWorkers - 1; ++rank) {
+    EXPECT_EQ(workers[rank]->Wait(absl::Seconds(60)), 0) << rank;
+  }
+  EXPECT_EQ(AwaitEnd().state(), control::JOB_SUCCEEDED);
+}
+
+TEST_F(TablesTest, TellsWhatIsWrong) {
+  Submit(Spec(0));
+  TableSessionOptions options;
+  options.coordinator = cluster_->coordinator().address();
+  options.job = job_;
+  options.token = "wrong";
+  EXPECT_THAT(TableSession::Join(options).status().ToString(),
+              HasSubstr("wrong token"));
+  options.token = token_;
+  auto joined = TableSession::Join(options);
+  ASSERT_TRUE(joined.ok()) << joined.status();
+  TableSession& tables = **joined;
+  EXPECT_EQ(*tables.FindTable("wide"), 1);
+  EXPECT_THAT(tables.FindTable("x").status().ToString(),
+              HasSubstr("the job has counts, wide"));
+  std::vector<float> row(kWorkers);
+  EXPECT_THAT(tables.Get(0, 5, absl::MakeSpan(row)).ToString(),
+              HasSubstr("row 5 of table 0 does not exist"));
+  EXPECT_THAT(tables.Inc(1, 0, row).ToString(),
+              HasSubstr("rows of 20000 floats, not 3"));
+  EXPECT_THAT(cluster_->coordinator()
+                  .CheckpointJob(job_, absl::Seconds(5))
+                  .status()
+                  .ToString(),
+              HasSubstr("tables, which are not checkpointed yet"));
+  control::SubmitJobRequest request;
+  *request.mutable_spec() = Spec(0);
+  request.mutable_spec()->mutable_tables(1)->set_name("counts");
+  EXPECT_THAT(cluster_->coordinator().SubmitJob(request).status().ToString(),
+              HasSubstr("table 'counts': occurs twice"));
+  request.mutable_spec()->mutable_tables(1)->set_name("huge");
+  request.mutable_spec()->mutable_tables(1)->set_width(1 << 20);
+  EXPECT_THAT(cluster_->coordinator().SubmitJob(request).status().ToString(),
+              HasSubstr("table 'huge': width: 1048576 is not in"));
+}
+
+// A worker that still has an older shard map: refused by name, for good.
+TEST_F(TablesTest, AnotherShardMapIsOneClearLine) {
+  Submit(Spec(0));
+  JobSessionOptions join;
+  join.coordinator = cluster_->coordinator().address();
+  join.job = job_;
+  join.token = token_;
+  const auto session = JobSession::Join(join);
+  ASSERT_TRUE(session.ok()) << session.status();
+  const auto declared = (*session)->Declare({}, 0, 0);
+  ASSERT_TRUE(declared.ok()) << declared.status();
+  const control::JoinJobResponse& joined = (*session)->joined();
+  PsClientOptions options;
+  options.job = joined.job_number();
+  options.job_epoch = joined.job_epoch();
+  options.map_epoch = declared->shard_map().map_epoch() + 1;
+  options.rank = joined.rank();
+  options.incarnation = joined.incarnation();
+  options.token = joined.token();
+  const std::string address = declared->shard_map().servers(0).data_address();
+  options.servers = {address};
+  FatalOnly events;
+  PsClient client(options, events);
+  ASSERT_TRUE(client.Start().ok());
+  ASSERT_TRUE(events.done.WaitForNotificationWithTimeout(absl::Seconds(20)));
+  client.Stop();
+  EXPECT_THAT(events.status.message(),
+              HasSubstr(absl::StrCat("server ", address,
+                                     " refused this worker: wrong map epoch")));
+  EXPECT_EQ(ExitCodeFor("caffe-worker", events.status), 2);
+}
+
+}  // namespace
+}  // namespace cssp

@@ -1,0 +1,113 @@
+// A job's SSP tables as a program uses them: Get, Inc, Clock.
+#ifndef CSSP_WORKER_SYNC_TABLE_SESSION_H_
+#define CSSP_WORKER_SYNC_TABLE_SESSION_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/types/span.h"
+#include "common/ps/table_client.h"
+#include "common/rpc/shard_client.h"
+#include "worker/sync/job_session.h"
+#include "worker/sync/ps_client.h"
+
+namespace cssp {
+
+struct TableSessionOptions {
+  std::string coordinator;
+  std::string job;
+  std::string token;
+  int rank = -1;  // -1: the coordinator gives one
+  TransportOptions transport;
+  // How long Get and Finish wait before they give up.
+  absl::Duration timeout = absl::Minutes(5);
+};
+
+// One worker of a job of tables (psctl submit --tables; Ho et al., NIPS 2013).
+// Thread-confined: the program's thread.  Invariants:
+//  1. Get in clock c sees every worker's increments of clocks < c - s, and all
+//     of one's own.
+//  2. Every increment is counted once on its server, whatever the network does.
+// Errors: whatever ends the job here (a server out of reach, the job aborted)
+// comes back from every later call.
+class TableSession : private PsClientEvents {
+ public:
+  // Joins, waits for the servers to open the tables.
+  static absl::StatusOr<std::unique_ptr<TableSession>> Join(
+      const TableSessionOptions& options);
+  // Without Finish: the worker counts as dead.
+  ~TableSession() override;
+
+  int rank() const { return session_->joined().rank(); }
+  int workers() const { return session_->spec().workers(); }
+  int staleness() const { return session_->spec().staleness(); }
+  int64_t clock() const { return clock_; }
+
+  // NotFound names the job's tables.
+  absl::StatusOr<int> FindTable(absl::string_view name) const;
+  int num_tables() const { return session_->spec().tables_size(); }
+  int64_t rows(int table) const {
+    return session_->spec().tables(table).rows();
+  }
+  int width(int table) const { return session_->spec().tables(table).width(); }
+
+  // Copies a row, fit for this clock, into `out` (width floats); blocks while
+  // the bound is not met.
+  absl::Status Get(int table, int64_t row, absl::Span<float> out)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // Adds to a row (width floats); visible to this program's Get at once, to the
+  // others after Clock.
+  absl::Status Inc(int table, int64_t row, absl::Span<const float> delta)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // Ends the clock: its increments go out.  Never waits for other workers.
+  absl::Status Clock() ABSL_LOCKS_EXCLUDED(mu_);
+  // The program is done: waits until its increments are held, counts as clock
+  // infinity from then on and leaves the job.
+  absl::Status Finish() ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  explicit TableSession(TableSessionOptions options)
+      : options_(std::move(options)) {}
+  absl::Status Start();
+  absl::Status OpenTicks(const control::ShardMap& map);
+  absl::Status CheckRow(int table, int64_t row, size_t floats) const;
+  absl::Status SendTicks(bool finished);
+  void Fail(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // PsClientEvents, on the comm thread.
+  float* OnValuesBegin(const ps::MessageHeader& header) override {
+    return nullptr;
+  }
+  void OnValuesEnd(const ps::MessageHeader& header, float* memory,
+                   bool ok) override {}
+  void OnPushDone(int chunk, int64_t clock) override {}
+  void OnPullRefused(const ps::MessageHeader& header) override {}
+  void OnReconnect(int server) override {}
+  void OnFatal(const absl::Status& status) override { Fail(status); }
+  void OnTableRows(int server, const ps::MessageHeader& header,
+                   absl::Span<const uint8_t> body) override;
+  void OnIncDone() override;
+
+  const TableSessionOptions options_;
+  std::unique_ptr<JobSession> session_;
+  std::unique_ptr<PsClient> client_;
+  std::vector<std::unique_ptr<ShardClient>> shards_;
+  std::vector<std::unique_ptr<TickStream>> ticks_;
+  int64_t clock_ = 0;
+  bool finished_ = false;
+
+  absl::Mutex mu_;
+  std::vector<ps::TableClient> tables_ ABSL_GUARDED_BY(mu_);
+  int64_t incs_out_ ABSL_GUARDED_BY(mu_) = 0;   // not yet held by a server
+  uint64_t arrivals_ ABSL_GUARDED_BY(mu_) = 0;  // of rows
+  absl::Status failure_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace cssp
+
+#endif  // CSSP_WORKER_SYNC_TABLE_SESSION_H_

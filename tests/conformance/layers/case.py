@@ -237,6 +237,20 @@ def compare_statistics(case, step, param_gradients):
     return wrong
 
 
+def reference_differences(case):
+    """How torch's values differ from the definition's, both in double."""
+    import torch
+    wrong = []
+    for step, bottoms in enumerate(case.steps):
+        tensors = [[torch.tensor(np.array(a, np.float64)) for a in arrays]
+                   for arrays in (bottoms, case.params)]
+        for i, (got, want) in enumerate(zip(case.torch(*tensors), case.expected_tops(step))):
+            off = close(got.numpy(), want, 1e-9, 1e-9)
+            if off:
+                wrong.append(f"step {step}: top {i} {off}")
+    return wrong
+
+
 def torch_differences(case, answer):
     """Forward and backward beside torch's, where the case names its function."""
     import torch

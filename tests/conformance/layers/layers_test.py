@@ -65,9 +65,20 @@ class LayerConformance(programs.ProgramTest):
               end="", flush=True)
         self.assertEqual(len(wrong), 0, "\n" + "\n".join(wrong))
 
-    def test_beside_torch(self):
+    def test_references_agree(self):
+        """The two references of a case, without any layer."""
         if not HAS_TORCH:
             self.skip("no python3-torch: no second reference")
+        compared, wrong = 0, []
+        for layer, cases in CASES.items():
+            for case in cases:
+                if case.torch is None:
+                    continue
+                compared += 1
+                found = cases_module.reference_differences(case)
+                wrong += [f"{layer}, {case.name}: {f}" for f in found]
+        print(f"{compared} cases ", end="", flush=True)
+        self.assertEqual(len(wrong), 0, "\n" + "\n".join(wrong))
 
 
 def _add_tests():

@@ -88,7 +88,7 @@ class Case:
 
     def runs(self, layer, device):
         """The driver runs of this case: the layer alone under every offer of
-        formats (processor only), then inside a net."""
+        formats and in the other phase (processor only), then inside a net."""
         text = f'type: "{layer}" {self.text}'
         text += "".join(f' top: "top{i}"' for i in range(self.tops))
         steps = [(bottoms, self.top_gradients(i)) for i, bottoms in enumerate(self.steps)]
@@ -98,6 +98,10 @@ class Case:
         if device == "cpu" and not self.net_only:
             runs += [driver.Run(f"{self.name}, {driver.OFFERS[o]}", text, steps, self.params,
                                 driver.LAYER, self.phase, o) for o in offers]
+            # Where phases differ, cases say so themselves.
+            if self.phase == "TRAIN" and self.statistics is None and self.check is None:
+                runs.append(driver.Run(f"{self.name}, in TEST", text, steps, self.params,
+                                       driver.LAYER, "TEST"))
         if not self.layer_only:
             runs.append(driver.Run(f"{self.name}, in a net", text, steps, self.params,
                                    driver.NET, self.phase))

@@ -1,6 +1,7 @@
 """Small nets in the manner of those that people load: deploy prototxts.
 
-Each is (inputs' shapes by name, prototxt, output names in alphabetical order)."""
+Each is (inputs' shapes by name, prototxt, output names in alphabetical order).
+for_opencv() is the prototxt as its importer reads it."""
 
 
 def layer(kind, name, bottoms, top=None, params=""):
@@ -79,11 +80,21 @@ def mobilenet():
     return {"data": (2, 3, 48, 48)}, text, ["prob"]
 
 
+# OpenCV's importer has no fields for ShuffleChannel: it reads what the layer means.
+SHUFFLE = layer("ShuffleChannel", "shuffle", "reduce", None, "shuffle_channel_param { group: 3 }")
+SHUFFLE_BY_PERMUTE = (
+    layer("Reshape", "grouped", "reduce", None,
+          "reshape_param { shape { dim: 0 dim: 3 dim: 8 dim: 16 dim: 16 } }") +
+    layer("Permute", "swapped", "grouped", None,
+          "permute_param { order: 0 order: 2 order: 1 order: 3 order: 4 }") +
+    layer("Reshape", "shuffle", "swapped", None,
+          "reshape_param { shape { dim: 0 dim: 24 dim: 16 dim: 16 } }"))
+
+
 def shufflenet():
     text = entry(2, 3, 32, 32) + conv_bn("conv1", "data", 24, stride=2)
     text += conv_bn("reduce", "conv1", 24, kernel=1, group=3)
-    text += layer("ShuffleChannel", "shuffle", "reduce", None, "shuffle_channel_param { group: 3 }")
-    text += conv_bn("depthwise", "shuffle", 24, group=24, relu=None)
+    text += SHUFFLE + conv_bn("depthwise", "shuffle", 24, group=24, relu=None)
     text += conv_bn("expand", "depthwise", 24, kernel=1, group=3, relu=None)
     text += layer("Eltwise", "sum", ["conv1", "expand"]) + layer("ReLU", "relu", "sum", "sum")
     text += pool("branch", "conv1", "AVE") + conv("branch_conv", "sum", 24, stride=2)
@@ -100,10 +111,10 @@ def fcn():
     text += layer("ReLU", "relu3", "conv3", "conv3") + layer("Dropout", "drop3", "conv3", "conv3")
     text += conv("score", "conv3", 5, kernel=1) + conv("score_pool1", "pool1", 5, kernel=1)
     text += conv("upscore2", "score", 5, kernel=4, stride=2, pad=0, kind="Deconvolution", bias=False)
-    text += layer("Crop", "score_pool1c", ["score_pool1", "upscore2"], None, "crop_param { axis: 2 offset: 1 }")
-    text += layer("Eltwise", "fuse", ["upscore2", "score_pool1c"])
+    text += layer("Crop", "upscore2c", ["upscore2", "score_pool1"], None, "crop_param { axis: 2 offset: 1 }")
+    text += layer("Eltwise", "fuse", ["upscore2c", "score_pool1"])
     text += conv("upscore", "fuse", 5, kernel=4, stride=2, pad=0, group=5, kind="Deconvolution", bias=False)
-    text += layer("Crop", "cropped", ["upscore", "data"], None, "crop_param { axis: 2 offset: 5 }")
+    text += layer("Crop", "cropped", ["upscore", "data"], None, "crop_param { axis: 2 offset: 10 }")
     return {"data": (1, 3, 40, 36)}, text + layer("Softmax", "prob", "cropped"), ["prob"]
 
 
@@ -178,6 +189,10 @@ def ssd():
                   "background_label_id: 0 nms_param { nms_threshold: 0.45 top_k: 100 } "
                   "code_type: CENTER_SIZE keep_top_k: 50 confidence_threshold: 0.3 }")
     return {"data": (1, 3, 64, 64)}, text, ["detections"]
+
+
+def for_opencv(text):
+    return text.replace(SHUFFLE, SHUFFLE_BY_PERMUTE)
 
 
 NETS = {"resnet": resnet, "mobilenet": mobilenet, "shufflenet": shufflenet, "fcn": fcn,

@@ -133,10 +133,10 @@ absl::StatusOr<std::unique_ptr<LayerRunner>> LayerRunner::Create(
     param.add_bottom(absl::StrCat("bottom", i));
   }
   if (param.top_size() == 0) param.add_top("top0");
-  std::unique_ptr<Device> device = MakeCpuDevice(1);
+  run->device_ = MakeCpuDevice(1);
   ASSIGN_OR_RETURN(run->layer_,
                    run->registry_->Create(
-                       param, {.device = device.get(), .phase = phase}));
+                       param, {.device = run->device_.get(), .phase = phase}));
   run->stream_ = std::make_unique<HostStream>();
   run->state_.phase = phase;
   run->state_.seed = 1701;

@@ -77,6 +77,7 @@ class LayerRunner {
   StepContext NewStep();
 
   std::unique_ptr<LayerRegistry> registry_;
+  std::unique_ptr<Device> device_;
   std::unique_ptr<Layer> layer_;
   std::unique_ptr<Stream> stream_;
   StepState state_;

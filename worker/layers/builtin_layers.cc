@@ -6,7 +6,9 @@
 #include "worker/layers/neutral_layers.h"
 
 namespace cssp {
-absl::Status RegisterCpuLayers(LayerRegistry& registry) {
+
+absl::Status RegisterCpuLayers(LayerRegistry& registry,
+                               const DataOptions& data) {
   RETURN_IF_ERROR(RegisterNeutralLayers(DeviceType::kCpu, registry));
   RETURN_IF_ERROR(cpu::RegisterAccuracy(registry));
   RETURN_IF_ERROR(cpu::RegisterArgMax(registry));
@@ -29,7 +31,7 @@ absl::Status RegisterCpuLayers(LayerRegistry& registry) {
   RETURN_IF_ERROR(cpu::RegisterSoftmax(registry));
   RETURN_IF_ERROR(cpu::RegisterSoftmaxLoss(registry));
   RETURN_IF_ERROR(cpu::RegisterSplit(registry));
-  return RegisterDataLayers(registry);
+  return RegisterDataLayers(registry, data);
 }
 
 }  // namespace cssp

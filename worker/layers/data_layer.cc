@@ -4,97 +4,60 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/base/logging.h"
 #include "common/base/status_macros.h"
 
 namespace cssp {
 namespace {
 
-// A prototxt's path; relative ones start at the root folder, where one is set.
-std::string Resolve(const std::string& root, const std::string& path) {
-  if (root.empty() || path.empty() || path[0] == '/') return path;
-  return absl::StrCat(root, root.back() == '/' ? "" : "/", path);
+std::string Text(const ImageShape& shape) {
+  return absl::StrCat(shape.channels, " x ", shape.height, " x ", shape.width);
 }
 
-// transform_param, with what older prototxts say in data_param.
-caffe::TransformationParameter TransformParam(
-    const caffe::LayerParameter& layer, const std::string& root) {
-  caffe::TransformationParameter param = layer.transform_param();
-  const caffe::DataParameter& data = layer.data_param();
-  if (data.has_scale() && !param.has_scale()) param.set_scale(data.scale());
-  if (data.has_mean_file() && !param.has_mean_file())
-    param.set_mean_file(data.mean_file());
-  if (data.has_crop_size() && !param.has_crop_size())
-    param.set_crop_size(data.crop_size());
-  if (data.has_mirror() && !param.has_mirror())
-    param.set_mirror(data.mirror());
-  if (param.has_mean_file())
-    param.set_mean_file(Resolve(root, param.mean_file()));
-  return param;
-}
-
-absl::Status CheckParam(const caffe::DataParameter& data) {
-  if (data.source().empty())
-    return absl::InvalidArgumentError("data_param: source must name a base");
-  if (data.batch_size() < 1)
-    return absl::InvalidArgumentError("data_param: batch_size must be > 0");
-  if (data.prefetch() < 1)
-    return absl::InvalidArgumentError("data_param: prefetch must be > 0");
-  return absl::OkStatus();
+int ThreadsOf(const LayerContext& context, int asked) {
+  if (asked > 0) return asked;
+  return context.device == nullptr ? 1 : context.device->threads();
 }
 
 }  // namespace
 
 DataLayer::DataLayer(const caffe::LayerParameter& param,
-                     const LayerContext& context)
-    : SourceLayer(param, context.phase), root_folder_(context.root_folder) {}
+                     const LayerContext& context, FeedOpener open, int threads)
+    : SourceLayer(param, context.phase),
+      root_folder_(context.root_folder),
+      open_(open),
+      threads_(ThreadsOf(context, threads)) {}
 
 DataLayer::~DataLayer() = default;
 
 absl::Status DataLayer::SetUp(absl::Span<const Shape> bottom) {
-  const caffe::DataParameter& data = layer_param().data_param();
-  RETURN_IF_ERROR(CheckParam(data));
-  batch_size_ = data.batch_size();
-  const BaseFormat format = data.backend() == caffe::DataParameter::LMDB
-                                ? BaseFormat::kLmdb
-                                : BaseFormat::kLevelDb;
-  const std::string path = Resolve(root_folder_, data.source());
-  ASSIGN_OR_RETURN(source_, OpenBase(format, path));
-  ASSIGN_OR_RETURN(
-      DataTransformer transformer,
-      DataTransformer::Create(TransformParam(layer_param(), root_folder_),
-                              phase()));
-  transformer_.emplace(std::move(transformer));
-  // The first record tells the shape of all.
-  std::string storage;
-  ASSIGN_OR_RETURN(const RecordView first, source_->Read(0, &storage));
-  absl::StatusOr<ImageShape> item = transformer_->OutputShape(
-      {first.channels, first.height, first.width});
-  if (!item.ok()) return Annotate(item.status(), path);
-  item_ = *item;
-  if (data.rand_skip() != 0)
-    LOG(WARNING) << "layer " << name() << ": rand_skip is ignored";
-
-  reader_ = std::make_unique<BatchReader>(
-      *source_, *transformer_,
-      BatchReader::Options{batch_size_, data.shuffle()});
+  ASSIGN_OR_RETURN(feed_, open_(layer_param(), phase(), root_folder_));
+  if (feed_->options().needs_label && num_tops() != 2)
+    return absl::InvalidArgumentError("needs two tops, data and label");
+  item_ = feed_->item();
   Prefetcher::Options options;
-  options.depth = static_cast<int>(std::min(data.prefetch(), 1024u));
-  options.stride = batch_size_;
+  options.depth = feed_->options().depth;
+  options.threads = std::min(threads_, options.depth);
+  options.stride = feed_->options().batch_size;
   prefetcher_ = std::make_unique<Prefetcher>(
-      [this](const BatchKey& key, Batch* batch) { reader_->Read(key, batch); },
+      [this](const BatchKey& key, Batch* batch) { feed_->Read(key, batch); },
       options);
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<Shape>> DataLayer::InferShapes(
     absl::Span<const Shape> bottom) const {
-  ASSIGN_OR_RETURN(Shape data,
-                   Shape::Create({batch_size_, item_.channels, item_.height,
-                                  item_.width}));
+  const int64_t batch = feed_->options().batch_size;
+  ASSIGN_OR_RETURN(Shape data, Shape::Create({batch, item_.channels,
+                                              item_.height, item_.width}));
   std::vector<Shape> tops{std::move(data)};
-  if (num_tops() > 1) tops.push_back(Shape({batch_size_}));
+  if (num_tops() > 1) tops.push_back(Shape({batch}));
   return tops;
+}
+
+LayerTraits DataLayer::Traits() const {
+  LayerTraits traits = SourceLayer::Traits();
+  traits.data_dependent_shape = feed_->options().reshapes;
+  return traits;
 }
 
 absl::Status DataLayer::Bind(absl::Span<const TensorDesc> bottom,
@@ -103,30 +66,50 @@ absl::Status DataLayer::Bind(absl::Span<const TensorDesc> bottom,
   return absl::OkStatus();
 }
 
+absl::StatusOr<ImageShape> DataLayer::ShapeOf(const BatchItem& item) const {
+  return transformer().OutputShape(item.shape);
+}
+
 absl::Status DataLayer::CheckFits(const Batch& batch) const {
   for (const BatchItem& item : batch.items) {
-    ASSIGN_OR_RETURN(const ImageShape shape,
-                     transformer_->OutputShape(item.shape));
+    ASSIGN_OR_RETURN(const ImageShape shape, ShapeOf(item));
     if (shape == item_) continue;
-    return absl::InvalidArgumentError(absl::StrCat(
-        layer_param().data_param().source(), ": record ", item.id.index,
-        " is ", shape.channels, " x ", shape.height, " x ", shape.width,
-        ", record 0 ", item_.channels, " x ", item_.height, " x ", item_.width,
-        ": set crop_size, or make the base of one size"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(feed_->options().source, ": record ", item.id.index,
+                     " is ", Text(shape), ", record ",
+                     feed_->options().reshapes ? batch.items[0].id.index : 0,
+                     " ", Text(item_),
+                     feed_->options().reshapes
+                         ? ": set new_height and new_width, or batch_size: 1"
+                         : ": set crop_size, or make the base of one size"));
   }
   return absl::OkStatus();
 }
 
-absl::Status DataLayer::Forward(StepContext& step, const ForwardArgs& args) {
-  const StepState& state = step.state();
-  ASSIGN_OR_RETURN(const BatchLease batch,
-                   prefetcher_->Take({state.first_record, state.seed}));
-  RETURN_IF_ERROR(CheckFits(*batch));
-  return Deliver(step, *batch, args);
+absl::Status DataLayer::Prepare(const StepState& state) {
+  const BatchKey key{state.first_record, state.seed};
+  if (!ready_.has_value() || !((*ready_)->key == key)) {
+    ready_.reset();
+    absl::StatusOr<BatchLease> batch = prefetcher_->Take(key);
+    RETURN_IF_ERROR(batch.status());
+    ready_.emplace(*std::move(batch));
+  }
+  if (feed_->options().reshapes) {
+    ASSIGN_OR_RETURN(item_, ShapeOf((*ready_)->items[0]));
+  }
+  return CheckFits(**ready_);
 }
 
-absl::Duration DataLayer::waited() const {
-  return prefetcher_ == nullptr ? absl::ZeroDuration() : prefetcher_->waited();
+absl::Status DataLayer::Forward(StepContext& step, const ForwardArgs& args) {
+  RETURN_IF_ERROR(Prepare(step.state()));
+  const absl::Status delivered = Deliver(step, **ready_, args);
+  ready_.reset();
+  return delivered;
+}
+
+double DataLayer::data_wait_seconds() const {
+  return prefetcher_ == nullptr ? 0
+                                : absl::ToDoubleSeconds(prefetcher_->waited());
 }
 
 }  // namespace cssp

@@ -3,7 +3,8 @@
 
 namespace cssp {
 
-absl::Status RegisterCudaLayers(LayerRegistry& registry) {
+absl::Status RegisterCudaLayers(LayerRegistry& registry,
+                                const DataOptions& data) {
   return absl::OkStatus();
 }
 

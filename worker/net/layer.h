@@ -153,6 +153,11 @@ class Layer {
                             absl::Span<const TensorDesc> top) {
     return absl::OkStatus();
   }
+  // Sources whose tops change shape with the data: what the next Forward will
+  // give, so that InferShapes can tell its shape.  Idempotent.
+  virtual absl::Status Prepare(const StepState& state) {
+    return absl::OkStatus();
+  }
   virtual absl::Status Forward(StepContext& step, const ForwardArgs& args) = 0;
   virtual absl::Status Backward(StepContext& step,
                                 const BackwardArgs& args) = 0;
@@ -160,6 +165,10 @@ class Layer {
   // Called when the weight slab has changed since the last Forward (a new
   // version, loaded weights): packed copies are stale.
   virtual void ParamsChanged() {}
+
+  // Seconds for which training has stood still for this layer's records, in
+  // all; sources only.
+  virtual double data_wait_seconds() const { return 0; }
 
   // Bounds on the number of bottoms and tops; -1: no bound.
   virtual int min_bottoms() const { return 1; }

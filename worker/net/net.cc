@@ -122,9 +122,12 @@ absl::Status Net::Impl::EnsurePlan() {
   return absl::OkStatus();
 }
 
-absl::Status Net::Impl::CheckSources() {
+absl::Status Net::Impl::CheckSources(const StepState& state, int first,
+                                     int last) {
   for (int l : changing_sources) {
+    if (l < first || l > last) continue;
     const GraphLayer& layer = graph.layers[l];
+    RETURN_IF_ERROR(graph.Annotated(layer.layer->Prepare(state), l));
     absl::StatusOr<std::vector<Shape>> shapes = InferTops(layer, {});
     RETURN_IF_ERROR(graph.Annotated(shapes.status(), l));
     for (size_t i = 0; i < shapes->size(); ++i) {
@@ -175,7 +178,7 @@ absl::Status Net::Forward(const StepState& state, double* loss) {
 absl::Status Net::ForwardFromTo(const StepState& state, int first, int last,
                                 double* loss) {
   RETURN_IF_ERROR(impl_->CheckRange(first, last));
-  RETURN_IF_ERROR(impl_->CheckSources());
+  RETURN_IF_ERROR(impl_->CheckSources(state, first, last));
   RETURN_IF_ERROR(impl_->EnsurePlan());
   RETURN_IF_ERROR(impl_->executor->Forward(state, first, last, loss));
   impl_->ran_forward = true;

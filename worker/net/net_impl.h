@@ -42,8 +42,8 @@ struct Net::Impl {
                     const LayerRegistry& registry);
   // Plans anew where shapes or pins changed since the last plan.
   absl::Status EnsurePlan();
-  // Source layers whose next batch has another shape than the last.
-  absl::Status CheckSources();
+  // Source layers first..last whose next batch has another shape than the last.
+  absl::Status CheckSources(const StepState& state, int first, int last);
   int num_layers() const { return static_cast<int>(graph.layers.size()); }
   absl::Status CheckRange(int first, int last) const;
   absl::Status Backward(const StepState& state, int last, int first,

@@ -1,6 +1,5 @@
-#include <memory>
-
 #include "worker/layers/cpu/data_layer_cpu.h"
+
 #include "worker/layers/data_layer.h"
 
 namespace cssp::cpu {
@@ -37,13 +36,9 @@ class DataLayerCpu final : public DataLayer {
 
 }  // namespace
 
-absl::Status RegisterData(LayerRegistry& registry) {
-  return registry.Register(
-      "Data", DeviceType::kCpu,
-      [](const caffe::LayerParameter& param, const LayerContext& context)
-          -> absl::StatusOr<std::unique_ptr<Layer>> {
-        return std::make_unique<DataLayerCpu>(param, context);
-      });
+absl::Status RegisterData(LayerRegistry& registry, const DataOptions& options) {
+  return RegisterRecordLayers<DataLayerCpu>(registry, DeviceType::kCpu,
+                                            options);
 }
 
 }  // namespace cssp::cpu

@@ -5,7 +5,8 @@
 
 namespace cssp {
 
-absl::Status RegisterCudaLayers(LayerRegistry& registry) {
+absl::Status RegisterCudaLayers(LayerRegistry& registry,
+                                const DataOptions& data) {
   RETURN_IF_ERROR(RegisterNeutralLayers(DeviceType::kCuda, registry));
   RETURN_IF_ERROR(cuda::RegisterNeurons(registry));
   return absl::OkStatus();

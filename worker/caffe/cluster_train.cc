@@ -105,6 +105,7 @@ WorkerProcessOptions ProcessOptions(const CaffeFlags& flags,
   options.config.set_job(invitation.job);
   options.config.set_threads(flags.threads);
   options.config.set_gpu(flags.gpu);
+  options.data_threads = flags.data_threads;
   options.token = invitation.token;
   return options;
 }

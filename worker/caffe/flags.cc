@@ -46,6 +46,8 @@ void AddBvlcFlags(CaffeFlags& f, FlagSet* flags) {
 void AddOwnFlags(CaffeFlags& f, FlagSet* flags) {
   flags->Add("threads", &f.threads,
              "compute threads of a process; 0: cores / ranks on the host");
+  flags->Add("data_threads", &f.data_threads,
+             "threads of each data layer; 0: as many as compute");
   flags->Add("staleness", &f.staleness,
              "mpirun: clocks that a worker may run ahead of the slowest");
   flags->Add("ssp_update", &f.ssp_update, "mpirun: PER_CLOCK or PER_PUSH");
@@ -81,8 +83,9 @@ absl::Status Check(const CaffeFlags& f) {
         absl::StrJoin(kActions, ", ")));
   if (f.iterations < 1)
     return absl::InvalidArgumentError("--iterations must be at least 1");
-  if (f.threads < 0)
-    return absl::InvalidArgumentError("--threads must not be negative");
+  if (f.threads < 0 || f.data_threads < 0)
+    return absl::InvalidArgumentError(
+        "--threads and --data_threads must not be negative");
   if (f.ssp_update != "PER_CLOCK" && f.ssp_update != "PER_PUSH")
     return absl::InvalidArgumentError(absl::StrCat(
         "--ssp_update must be PER_CLOCK or PER_PUSH, not '", f.ssp_update,

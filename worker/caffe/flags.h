@@ -19,6 +19,7 @@ struct CaffeFlags {
   std::string sigint_effect = "stop", sighup_effect = "snapshot";
   // Ours, any action.
   int32_t threads = 0;
+  int32_t data_threads = 0;
   // Ours, train under mpirun.
   int32_t staleness = 0;
   std::string ssp_update = "PER_CLOCK";

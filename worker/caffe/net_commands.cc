@@ -43,7 +43,8 @@ absl::StatusOr<caffe::NetState> StateOf(const CaffeFlags& flags,
 
 absl::StatusOr<std::unique_ptr<Compute>> ComputeFor(const CaffeFlags& flags) {
   const ComputeOptions options{.gpu = flags.gpu,
-                               .threads = ComputeThreads(flags.threads, 1)};
+                               .threads = ComputeThreads(flags.threads, 1),
+                               .data_threads = flags.data_threads};
   ASSIGN_OR_RETURN(std::unique_ptr<Compute> compute, MakeCompute(options));
   LOG(INFO) << "Use " << compute->device->name() << ".";
   return compute;

@@ -79,8 +79,10 @@ absl::StatusOr<std::unique_ptr<Compute>> MakeCompute(
     const ComputeOptions& options) {
   auto compute = std::make_unique<Compute>();
   ASSIGN_OR_RETURN(compute->device, ChooseDevice(options));
-  RETURN_IF_ERROR(RegisterCpuLayers(compute->layers));
-  RETURN_IF_ERROR(RegisterCudaLayers(compute->layers));
+  const DataOptions data{options.data_threads > 0 ? options.data_threads
+                                                  : options.threads};
+  RETURN_IF_ERROR(RegisterCpuLayers(compute->layers, data));
+  RETURN_IF_ERROR(RegisterCudaLayers(compute->layers, data));
   return compute;
 }
 

@@ -31,6 +31,7 @@ struct ComputeOptions {
   bool gpu_wanted = false;  // solver_mode: GPU; its absence is a warning
   int gpu_ordinal = 0;      // solver's device_id
   int threads = 1;          // on the CPU
+  int data_threads = 0;     // of each data layer; 0: as many as `threads`
   bool quiet = false;       // no warning
 };
 

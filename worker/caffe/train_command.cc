@@ -28,7 +28,8 @@ absl::Status TrainAlone(const CaffeFlags& flags, SignalActions& actions) {
                    .gpu_wanted =
                        param.solver_mode() == caffe::SolverParameter::GPU,
                    .gpu_ordinal = param.device_id(),
-                   .threads = threads}));
+                   .threads = threads,
+                   .data_threads = flags.data_threads}));
   LOG(INFO) << "Use " << compute->device->name() << ".";
   SolverOptions options;
   options.source_name = flags.solver;

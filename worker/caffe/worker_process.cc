@@ -25,6 +25,7 @@ absl::StatusOr<std::unique_ptr<Compute>> ComputeOf(
            spec.solver().solver_mode() == caffe::SolverParameter::GPU,
        .gpu_ordinal = spec.solver().device_id(),
        .threads = ComputeThreads(asked, options.ranks_on_host),
+       .data_threads = options.data_threads,
        // One process says it for all.
        .quiet = !config.evaluator()});
 }

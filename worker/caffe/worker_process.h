@@ -19,6 +19,7 @@ struct WorkerProcessOptions {
   WorkerConfig config;
   std::string token;
   int ranks_on_host = 1;             // for the default number of threads
+  int data_threads = 0;              // of each data layer; 0: as compute
   SolverActions* actions = nullptr;  // borrowed, may be null
   // Called once this process has joined; may be empty.
   std::function<absl::Status(JobSession&)> on_join;

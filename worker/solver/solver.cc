@@ -107,6 +107,9 @@ absl::Status Solver::OneClock() {
   summary.samples = samples_per_clock();
   RETURN_IF_ERROR(sync_->BeginClock(iter_));
   RETURN_IF_ERROR(ForwardBackward(&summary));
+  const double waited = DataWaitSeconds(net());
+  summary.data_wait_seconds = waited - data_waited_;
+  data_waited_ = waited;
   if (!std::isfinite(summary.loss) && !reported_nan_) {
     reported_nan_ = true;
     LOG(WARNING) << "Iteration " << iter_ << ": loss = " << summary.loss
@@ -154,6 +157,9 @@ void Solver::Display(const ClockSummary& summary) {
              absl::ToDoubleSeconds(now - display_time_), param_.display(),
              smoothed, summary.outputs);
   LogRate(iter_, policy_.Rate(iter_));
+  LogDataWait(iter_, data_waited_ - display_waited_,
+              absl::ToDoubleSeconds(now - display_time_));
+  display_waited_ = data_waited_;
   display_time_ = now;
   display_iter_ = iter_;
 }

@@ -114,6 +114,8 @@ class Solver {
   LossSmoother smoother_;
   absl::Time display_time_;      // of the last display line
   int64_t display_iter_ = 0;
+  double data_waited_ = 0;       // seconds in all, at the last clock's end
+  double display_waited_ = 0;    // the same, at the last display line
 };
 
 }  // namespace cssp

@@ -50,6 +50,9 @@ absl::Status DivideLayer(int workers, caffe::LayerParameter* layer) {
   if (layer->has_image_data_param())
     RETURN_IF_ERROR(
         DivideBatch(name, workers, layer->mutable_image_data_param()));
+  if (layer->has_window_data_param())
+    RETURN_IF_ERROR(
+        DivideBatch(name, workers, layer->mutable_window_data_param()));
   if (layer->has_hdf5_data_param())
     RETURN_IF_ERROR(
         DivideBatch(name, workers, layer->mutable_hdf5_data_param()));
@@ -110,6 +113,13 @@ int64_t BatchSize(Net& net) {
       return top->shape().dim(0);
   }
   return 1;
+}
+
+double DataWaitSeconds(const Net& net) {
+  double seconds = 0;
+  for (int i = 0; i < net.num_layers(); ++i)
+    seconds += net.layer(i).data_wait_seconds();
+  return seconds;
 }
 
 absl::Status DivideBatches(int workers, caffe::NetParameter* net) {

@@ -44,6 +44,9 @@ absl::StatusOr<NetSet> CreateNets(const caffe::SolverParameter& solver,
 // for a net that has none.
 int64_t BatchSize(Net& net);
 
+// Seconds for which the net's passes have stood still for records, in all.
+double DataWaitSeconds(const Net& net);
+
 // Divides every data layer's batch_size (and the first extent of DummyData and
 // Input shapes) by `workers`; InvalidArgument names the layer whose batch
 // leaves a remainder.  REQUIRES: an upgraded net.

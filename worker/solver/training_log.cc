@@ -56,6 +56,13 @@ void LogRate(int64_t iter, float rate) {
   LOG(INFO) << "Iteration " << iter << ", lr = " << rate;
 }
 
+void LogDataWait(int64_t iter, double waited, double seconds) {
+  if (waited <= 0 || waited < 0.01 * seconds) return;
+  LOG(INFO) << "Iteration " << iter << ", data wait = "
+            << static_cast<float>(waited) << "s of "
+            << static_cast<float>(seconds) << "s";
+}
+
 void LogFinalLoss(int64_t iter, float smoothed_loss) {
   LOG(INFO) << "Iteration " << iter << ", loss = " << smoothed_loss;
 }

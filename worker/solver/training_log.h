@@ -38,6 +38,9 @@ void LogDisplay(int64_t iter, int64_t iterations, double seconds,
                 absl::Span<const OutputSample> outputs);
 // "Iteration N, lr = R"
 void LogRate(int64_t iter, float rate);
+// "Iteration N, data wait = Ws of Ts": seconds that training stood still for
+// records since the last display.  Only where that is 1 % or more.
+void LogDataWait(int64_t iter, double waited, double seconds);
 // "Iteration N, loss = L": the last line's form, after the last iteration.
 void LogFinalLoss(int64_t iter, float smoothed_loss);
 // "Iteration N, Testing net (#k)"

@@ -18,6 +18,7 @@ struct SyncMetrics {
   Gauge* const loss;
   Gauge* const samples_per_second;
   Counter* const samples;
+  Counter* const data_wait_seconds;
   Counter* const weight_wait_seconds;
   Counter* const gradient_wait_seconds;
   Counter* const fresh_wait_seconds;
@@ -41,6 +42,9 @@ struct SyncMetrics {
             "Samples trained per second, last clock.", labels)),
         samples(r.AddCounter("cssp_worker_samples_total",
                              "Samples trained.", labels)),
+        data_wait_seconds(r.AddCounter(
+            "cssp_worker_data_wait_seconds_total",
+            "Time that training stood still for records.", labels)),
         weight_wait_seconds(r.AddCounter(
             "cssp_worker_weight_wait_seconds_total",
             "Time that training stood still for weights within the bound.",

@@ -26,6 +26,7 @@ struct ClockSummary {
   double loss = 0;        // mean over iter_size passes
   std::vector<OutputSample> outputs;  // of the last pass
   int64_t samples = 0;
+  double data_wait_seconds = 0;  // stood still for records
 };
 
 // What the loop is to do after a clock.

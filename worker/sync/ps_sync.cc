@@ -269,6 +269,7 @@ void PsSync::ReportClock(const ClockSummary& summary,
   options_.metrics->clock->Set(static_cast<double>(summary.clock + 1));
   options_.metrics->loss->Set(summary.loss);
   options_.metrics->samples->Add(static_cast<double>(summary.samples));
+  options_.metrics->data_wait_seconds->Add(summary.data_wait_seconds);
   options_.metrics->clock_seconds->Observe(seconds);
   if (seconds > 0)
     options_.metrics->samples_per_second->Set(

@@ -48,5 +48,14 @@ TEST(TrainingLogTest, CaffesLinesToTheLetter) {
                   "Iteration 300, loss = 0.75"));
 }
 
+TEST(TrainingLogTest, AWaitForDataIsToldWhenItMatters) {
+  LogCapture log;
+  LogDataWait(100, 0, 0);
+  LogDataWait(100, 0.03, 4);
+  LogDataWait(200, 0.5, 4);
+  EXPECT_THAT(log.Caffe(),
+              ElementsAre("Iteration 200, data wait = 0.5s of 4s"));
+}
+
 }  // namespace
 }  // namespace cssp

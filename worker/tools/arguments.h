@@ -16,9 +16,13 @@ struct Arguments {
   std::vector<std::string> positional;
   std::map<std::string, std::string> flags;  // every known flag, defaults too
   bool help = false;                         // -h or --help was among them
+
+  // REQUIRES: a switch that is known.
+  bool given(const std::string& name) const { return flags.at(name) == "true"; }
 };
 
-// `known` gives each flag's default.  glog's flags that old scripts pass
+// `known` gives each flag's default; one of "false" or "true" makes a switch
+// (--gray, --gray=true, --nogray).  glog's flags that old scripts pass
 // (-logtostderr, -alsologtostderr) are accepted and change nothing: logs go to
 // stderr.  InvalidArgument names an unknown flag, and the known ones.
 absl::StatusOr<Arguments> ParseArguments(

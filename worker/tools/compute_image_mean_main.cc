@@ -20,8 +20,8 @@ void LogChannelMeans(const MeanImage& mean) {
   LOG(INFO) << "Number of channels: " << mean.channels;
   for (int c = 0; c < mean.channels; ++c) {
     const auto begin = mean.values.begin() + c * plane;
-    LOG(INFO) << "mean_value channel [" << c << "]: "
-              << std::accumulate(begin, begin + plane, 0.0) / plane;
+    LOG(INFO) << "mean_value channel [" << c
+              << "]: " << std::accumulate(begin, begin + plane, 0.0) / plane;
   }
 }
 
@@ -41,9 +41,8 @@ absl::Status Run(int argc, char** argv) {
   ASSIGN_OR_RETURN(const BaseFormat format,
                    ParseBaseFormat(arguments.flags.at("backend")));
   int64_t records = 0;
-  ASSIGN_OR_RETURN(
-      const MeanImage mean,
-      ComputeImageMean(format, arguments.positional[0], &records));
+  ASSIGN_OR_RETURN(const MeanImage mean,
+                   ComputeImageMean(format, arguments.positional[0], &records));
   LOG(INFO) << "Processed " << records << " files.";
   if (given == 2) {
     LOG(INFO) << "Write to " << arguments.positional[1];

@@ -75,8 +75,7 @@ std::string BatchPath(const std::string& input, int batch) {
 absl::StatusOr<int64_t> CheckTrainBatches(const std::string& input) {
   ASSIGN_OR_RETURN(const int64_t records, CountRecords(BatchPath(input, 1)));
   for (int batch = 2; batch <= kTrainBatches; ++batch) {
-    ASSIGN_OR_RETURN(const int64_t held,
-                     CountRecords(BatchPath(input, batch)));
+    ASSIGN_OR_RETURN(const int64_t held, CountRecords(BatchPath(input, batch)));
     if (held == records) continue;
     return absl::DataLossError(absl::StrCat(
         BatchPath(input, batch), ": holds ", held, " records, ",
@@ -87,8 +86,8 @@ absl::StatusOr<int64_t> CheckTrainBatches(const std::string& input) {
 
 }  // namespace
 
-absl::Status ConvertCifar10(const std::string& input,
-                            const std::string& output, BaseFormat format) {
+absl::Status ConvertCifar10(const std::string& input, const std::string& output,
+                            BaseFormat format) {
   const char* suffix = format == BaseFormat::kLmdb ? "lmdb" : "leveldb";
   ASSIGN_OR_RETURN(const int64_t train_records, CheckTrainBatches(input));
   const std::string test_batch = absl::StrCat(input, "/test_batch.bin");

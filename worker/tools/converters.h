@@ -18,13 +18,21 @@ namespace cssp {
 // Both bases or none.  NotFound: a batch is missing.  DataLoss: a batch is no
 // whole number of records (1 label byte, 3072 pixel bytes), differs in length
 // from the other training batches, or holds a label above 9.
-absl::Status ConvertCifar10(const std::string& input,
-                            const std::string& output, BaseFormat format);
+absl::Status ConvertCifar10(const std::string& input, const std::string& output,
+                            BaseFormat format);
 
 // An idx pair (images 28x28 or other, labels) becomes the base `output`, keys
 // "%08d".  NotFound, DataLoss as above.
 absl::Status ConvertMnist(const std::string& images, const std::string& labels,
                           const std::string& output, BaseFormat format);
+
+// As many random pairs as there are images: records of two channels, one of
+// each image, labelled 1 where both show the same digit, else 0.  A pair is a
+// function of the seed and its number.
+absl::Status ConvertMnistSiamese(const std::string& images,
+                                 const std::string& labels,
+                                 const std::string& output, BaseFormat format,
+                                 uint64_t seed);
 
 // The mean over all records of a base, pixel by pixel.  InvalidArgument when
 // records differ in shape.  `records` (may be null) receives their number.

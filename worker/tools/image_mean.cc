@@ -41,8 +41,8 @@ absl::StatusOr<MeanImage> ComputeImageMean(BaseFormat format,
                record.height != mean.height || record.width != mean.width) {
       return absl::InvalidArgumentError(absl::StrCat(
           base, ": record ", i, " is ", record.channels, " x ", record.height,
-          " x ", record.width, ", record 0 ", mean.channels, " x ",
-          mean.height, " x ", mean.width, ": no mean of unlike shapes"));
+          " x ", record.width, ", record 0 ", mean.channels, " x ", mean.height,
+          " x ", mean.width, ": no mean of unlike shapes"));
     }
     AddRecord(record, &sums);
     if ((i + 1) % 10000 == 0) LOG(INFO) << "Processed " << i + 1 << " files.";

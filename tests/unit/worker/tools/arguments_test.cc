@@ -37,6 +37,26 @@ TEST(Arguments, GivesDefaultsAndHelp) {
   EXPECT_THAT(arguments->positional, testing::ElementsAre("-"));
 }
 
+TEST(Arguments, SwitchesWantNoValue) {
+  const auto parse = [](std::vector<const char*> words) {
+    words.insert(words.begin(), "tool");
+    return ParseArguments(static_cast<int>(words.size()), words.data(),
+                          {{"gray", "false"}, {"check", "true"}});
+  };
+  for (const char* word : {"-gray", "--gray", "--gray=true", "-gray=1"}) {
+    const auto arguments = parse({word, "a", "--nocheck"});
+    ASSERT_TRUE(arguments.ok()) << arguments.status();
+    EXPECT_TRUE(arguments->given("gray"));
+    EXPECT_FALSE(arguments->given("check"));
+    EXPECT_THAT(arguments->positional, testing::ElementsAre("a"));
+  }
+  EXPECT_FALSE(parse({"--gray=false"})->given("gray"));
+  EXPECT_TRUE(parse({})->given("check"));
+  EXPECT_FALSE(parse({"--gray=perhaps"}).ok());
+  EXPECT_FALSE(parse({"--nogray=true"}).ok());
+  EXPECT_FALSE(parse({"--nothing"}).ok());
+}
+
 TEST(Arguments, NamesUnknownFlagsAndMissingValues) {
   EXPECT_THAT(std::string(Parse({"--backnd=x"}).status().message()),
               testing::AllOf(testing::HasSubstr("--backnd"),

@@ -152,9 +152,43 @@ TEST_F(MnistTest, Converts) {
   EXPECT_EQ(record->bytes, "gggggg");
 }
 
+TEST_F(MnistTest, MakesPairsForSiameseNets) {
+  const auto convert = [&](const std::string& name, uint64_t seed) {
+    WriteFile(folder_ / "images", images_);
+    WriteFile(folder_ / "labels", labels_);
+    return ConvertMnistSiamese(folder_ / "images", folder_ / "labels",
+                               folder_ / name, BaseFormat::kLmdb, seed);
+  };
+  // Two digits only, so that pairs of both kinds come up.
+  for (int i = 0; i < 5; ++i) labels_[8 + i] = static_cast<char>(i % 2);
+  ASSERT_TRUE(convert("a", 1).ok());
+  ASSERT_TRUE(convert("b", 1).ok());
+  ASSERT_TRUE(convert("c", 2).ok());
+  const auto a = OpenLmdb(folder_ / "a"), b = OpenLmdb(folder_ / "b"),
+             c = OpenLmdb(folder_ / "c");
+  ASSERT_TRUE(a.ok() && b.ok() && c.ok());
+  ASSERT_EQ((*a)->size(), 5);
+  bool differs = false;
+  for (int i = 0; i < 5; ++i) {
+    std::string storage, other;
+    const auto pair = (*a)->Read(i, &storage);
+    ASSERT_TRUE(pair.ok());
+    EXPECT_EQ(pair->channels, 2);
+    // Image k consists of bytes 100 + k and shows digit k % 2.
+    const int first = pair->bytes[0] - 100, second = pair->bytes[6] - 100;
+    EXPECT_EQ(pair->bytes, std::string(6, static_cast<char>(100 + first)) +
+                               std::string(6, static_cast<char>(100 + second)));
+    EXPECT_EQ(pair->label, first % 2 == second % 2 ? 1 : 0);
+    EXPECT_EQ((*b)->Read(i, &other)->bytes, pair->bytes);
+    differs |= (*c)->Read(i, &other)->bytes != pair->bytes;
+  }
+  EXPECT_TRUE(differs);
+}
+
 TEST_F(MnistTest, RefusesTruncatedFiles) {
   const std::string whole = images_;
-  for (const size_t size : {whole.size() - 1, size_t{20}, size_t{9}, size_t{0}}) {
+  for (const size_t size :
+       {whole.size() - 1, size_t{20}, size_t{9}, size_t{0}}) {
     images_ = whole.substr(0, size);
     ExpectNothingMade();
   }
@@ -214,12 +248,12 @@ class RealData : public testing::Test {
 
 TEST_F(RealData, Cifar10MeanAndCounts) {
   TempFolder folder;
-  ASSERT_TRUE(ConvertCifar10(data_ + "/cifar10", folder.path(),
-                             BaseFormat::kLmdb)
-                  .ok());
+  ASSERT_TRUE(
+      ConvertCifar10(data_ + "/cifar10", folder.path(), BaseFormat::kLmdb)
+          .ok());
   int64_t records = 0;
-  const auto mean = ComputeImageMean(
-      BaseFormat::kLmdb, folder / "cifar10_train_lmdb", &records);
+  const auto mean = ComputeImageMean(BaseFormat::kLmdb,
+                                     folder / "cifar10_train_lmdb", &records);
   ASSERT_TRUE(mean.ok()) << mean.status();
   EXPECT_EQ(records, 50000);
   // The training set's channel means, as published: .4914, .4822, .4465.

@@ -21,7 +21,7 @@ LEVEL = {
     "server/checkpoint": 3,
     "worker/layers": 4, "worker/sync": 4, "server/coordinator": 4,
     "worker/solver": 5, "server/service": 5,
-    "server/psctl": 6, "worker/caffe": 6, "worker/tools": 6,
+    "server/psctl": 6, "worker/caffe": 6, "worker/tools": 7,
     "worker/python": 6, "server": 7, "worker": 7,
 }
 

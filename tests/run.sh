@@ -30,7 +30,7 @@ case $sanitize in
     build=$root/build-asan
     # UCX hooks mmap, which the sanitizer does not survive.
     export UCX_MEM_MMAP_HOOK_MODE=none UCX_HANDLE_ERRORS=none
-    export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1
+    export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:allocator_may_return_null=1
     export LSAN_OPTIONS=suppressions=$here/lint/lsan.supp:print_suppressions=0
     export UBSAN_OPTIONS=print_stacktrace=1
     export OMP_NUM_THREADS=1 ;;

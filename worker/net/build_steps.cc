@@ -62,7 +62,7 @@ class StepBuilder {
                       const std::vector<TensorDesc>& bottom,
                       const std::vector<Shape>& top) {
     FormatChoice choice;
-    if (traits.is_view || traits.is_source) {
+    if (traits.is_view || traits.is_source || !options_.blocked_formats) {
       choice = layer.layer->Layer::ChooseFormats(bottom, top);
     } else if (traits.shares_data) {
       choice.bottom = {bottom[0].format};

@@ -85,6 +85,9 @@ struct PlanOptions {
   std::vector<bool> pinned;      // per blob
   bool reuse_memory = false;     // tensors may share memory over time
   bool backward = true;          // plan for backward steps
+  // Off: Caffe's layout everywhere, whatever layers would choose (blocked
+  // formats and the copies between formats exist in host memory alone).
+  bool blocked_formats = true;
 };
 
 // `shapes[blob]` overrides the shape that an Input layer infers where it has

@@ -23,16 +23,29 @@ GradientMode ForPass(GradientMode mode, bool later_pass) {
 
 absl::StatusOr<std::unique_ptr<Executor>> Executor::Create(NetGraph& graph,
                                                            ParamMemory& params,
-                                                           Device& device) {
-  auto executor =
-      std::unique_ptr<Executor>(new Executor(graph, params, device));
+                                                           Device& device,
+                                                           bool sync_layers) {
+  auto executor = std::unique_ptr<Executor>(
+      new Executor(graph, params, device, sync_layers));
   ASSIGN_OR_RETURN(executor->stream_, device.NewStream());
   executor->owned_.assign(graph.layers.size(), {0, 0});
   for (size_t i = 0; i < graph.params.size(); ++i) {
     auto& [first, count] = executor->owned_[graph.params[i].layer];
     if (count++ == 0) first = static_cast<int>(i);
   }
+  if (!device.works_in_host_memory()) {
+    ASSIGN_OR_RETURN(
+        executor->courier_,
+        GradientCourier::Create(device, static_cast<int>(graph.layers.size())));
+  }
   return executor;
+}
+
+void Executor::Attach(GradientSink* sink, WeightSource* source) {
+  // What is under way is for the old sink; a fault shows in the next step.
+  AwaitGradients().IgnoreError();
+  sink_ = sink;
+  source_ = source;
 }
 
 absl::Status Executor::Adopt(ExecutionPlan plan) {
@@ -47,8 +60,7 @@ absl::Status Executor::Adopt(ExecutionPlan plan) {
   gradients_ = Buffer();
   gradients_bound_ = false;
   RETURN_IF_ERROR(KeepSources(old, old_data));
-  BindData();
-  return absl::OkStatus();
+  return BindData();
 }
 
 absl::Status Executor::KeepSources(const ExecutionPlan& old,
@@ -61,24 +73,25 @@ absl::Status Executor::KeepSources(const ExecutionPlan& old,
       const int to = plan_.blob_tensor[blob];
       if (!(from.desc == plan_.tensors[to].desc)) continue;
       RETURN_IF_ERROR(device_.Copy(
-          *stream_, data(to),
-          At(old_data, old.storages[from.storage].offset), from.desc.bytes()));
+          *stream_, data(to), At(old_data, old.storages[from.storage].offset),
+          from.desc.bytes()));
     }
   }
   return stream_->Synchronize();
 }
 
-void Executor::BindData() {
+absl::Status Executor::BindData() {
   bound_.assign(plan_.steps.size(), BoundStep());
   losses_.clear();
-  size_t largest_loss = 0;
+  size_t loss_bytes = 0;
   for (size_t t = 0; t < plan_.tensors.size(); ++t) {
     if (plan_.tensors[t].loss_weight == 0) continue;
     losses_.push_back(static_cast<int>(t));
-    largest_loss = std::max<size_t>(largest_loss,
-                                    plan_.tensors[t].desc.shape.count());
+    loss_bytes += plan_.tensors[t].desc.bytes();
   }
-  loss_values_.resize(largest_loss);
+  if (loss_values_.bytes() < loss_bytes) {
+    ASSIGN_OR_RETURN(loss_values_, device_.AllocateHost(loss_bytes));
+  }
   for (size_t s = 0; s < plan_.steps.size(); ++s) {
     const PlanStep& step = plan_.steps[s];
     BoundStep& bound = bound_[s];
@@ -97,6 +110,7 @@ void Executor::BindData() {
     }
     BindRuns(step, bound);
   }
+  return absl::OkStatus();
 }
 
 void Executor::BindRuns(const PlanStep& step, BoundStep& bound) {
@@ -143,8 +157,8 @@ absl::Status Executor::BindGradients() {
       bound.forward_gradient[set].clear();
       bound.backward_gradient[set].clear();
       for (const ParamUse& use : step.param) {
-        float* slot = params_.gradients(set & 1).data() +
-                      graph_.params[use.param].offset;
+        float* slot =
+            params_.gradient_mirror(set & 1) + graph_.params[use.param].offset;
         const GradientMode forward = ForPass(use.forward, set & 2);
         const GradientMode backward = ForPass(use.backward, set & 2);
         const auto tensor = [&](GradientMode mode) {
@@ -165,10 +179,10 @@ absl::Status Executor::SeedGradients() {
   for (int t : losses_) {
     const PlanTensor& tensor = plan_.tensors[t];
     if (tensor.gradient_storage < 0) continue;
-    std::fill_n(loss_values_.begin(), tensor.desc.shape.count(),
+    std::fill_n(loss_values_.floats(), tensor.desc.shape.count(),
                 tensor.loss_weight);
-    void* to = At(gradients_,
-                  plan_.gradient_storages[tensor.gradient_storage].offset);
+    void* to =
+        At(gradients_, plan_.gradient_storages[tensor.gradient_storage].offset);
     RETURN_IF_ERROR(device_.CopyFromHost(*stream_, to, loss_values_.data(),
                                          tensor.desc.bytes()));
     RETURN_IF_ERROR(stream_->Synchronize());
@@ -181,26 +195,42 @@ absl::Status Executor::Forward(const StepState& state, int first, int last,
   if (state.pass == 0 && first == 0) slot_clock_ = -1;
   if (first > last) return absl::OkStatus();
   const int from = plan_.first_step[first], to = plan_.last_step[last];
-  for (int s = from; s <= to; ++s) RETURN_IF_ERROR(RunForward(state, s));
-  if (loss == nullptr) return absl::OkStatus();
-  *loss = 0;
-  RETURN_IF_ERROR(stream_->Synchronize());
-  for (int t : losses_) {
-    const int producer = plan_.tensors[t].producer;
-    if (producer >= from && producer <= to) RETURN_IF_ERROR(AddLoss(t, loss));
+  // What the last clock copied out of the slab may be replaced in this one.
+  if (source_ != nullptr && state.pass == 0) {
+    RETURN_IF_ERROR(AwaitGradients());
+    RETURN_IF_ERROR(params_.SettleUploads());
   }
-  return absl::OkStatus();
+  RETURN_IF_ERROR(params_.BeginUse(*stream_));
+  for (int s = from; s <= to; ++s) RETURN_IF_ERROR(RunForward(state, s));
+  RETURN_IF_ERROR(params_.EndUse(*stream_));
+  return loss == nullptr ? absl::OkStatus() : FetchLoss(from, to, loss);
 }
 
-absl::Status Executor::AddLoss(int t, double* loss) {
-  const PlanTensor& tensor = plan_.tensors[t];
-  const int64_t count = tensor.desc.shape.count();
-  RETURN_IF_ERROR(device_.CopyToHost(*stream_, loss_values_.data(), data(t),
-                                     tensor.desc.bytes()));
-  RETURN_IF_ERROR(stream_->Synchronize());
-  double sum = 0;
-  for (int64_t i = 0; i < count; ++i) sum += loss_values_[i];
-  *loss += tensor.loss_weight * sum;
+// The sum of the losses that steps [from, to] make: the one place of a clock
+// where the host waits for the device, and so where its faults come to light.
+absl::Status Executor::FetchLoss(int from, int to, double* loss) {
+  const auto made = [&](int t) {
+    const int producer = plan_.tensors[t].producer;
+    return producer >= from && producer <= to;
+  };
+  float* values = loss_values_.floats();
+  for (int t : losses_) {
+    const TensorDesc& desc = plan_.tensors[t].desc;
+    if (made(t))
+      RETURN_IF_ERROR(
+          device_.CopyToHost(*stream_, values, data(t), desc.bytes()));
+    values += desc.shape.count();
+  }
+  RETURN_IF_ERROR(Synchronize());
+  *loss = 0;
+  values = loss_values_.floats();
+  for (int t : losses_) {
+    const int64_t count = plan_.tensors[t].desc.shape.count();
+    double sum = 0;
+    for (int64_t i = 0; made(t) && i < count; ++i) sum += values[i];
+    *loss += plan_.tensors[t].loss_weight * sum;
+    values += count;
+  }
   return absl::OkStatus();
 }
 
@@ -221,7 +251,10 @@ absl::Status Executor::AwaitParams(const StepState& state, int s) {
     changed = changed || bound.seen_version[i] != version;
     bound.seen_version[i] = version;
   }
-  if (changed) graph_.layers[step.layer].layer->ParamsChanged();
+  if (!changed) return absl::OkStatus();
+  for (const auto& [first, count] : bound.param_runs)
+    RETURN_IF_ERROR(params_.Upload(*stream_, first, count));
+  graph_.layers[step.layer].layer->ParamsChanged();
   return absl::OkStatus();
 }
 
@@ -229,6 +262,7 @@ absl::Status Executor::AwaitSlot(const StepState& state) {
   generation_ = static_cast<int>(state.clock & 1);
   if (sink_ == nullptr || state.pass > 0 || slot_clock_ == state.clock)
     return absl::OkStatus();
+  RETURN_IF_ERROR(AwaitGradients());
   RETURN_IF_ERROR(sink_->AwaitGradientSlot(state.clock));
   slot_clock_ = state.clock;
   return absl::OkStatus();
@@ -246,35 +280,94 @@ absl::Status Executor::RunForward(const StepState& state, int s) {
   if (bound.writes_statistics) {
     RETURN_IF_ERROR(BindGradients());
     RETURN_IF_ERROR(AwaitSlot(state));
+    stale_gradients_[generation_] = true;
   }
-  StepContext context(
-      *stream_,
-      absl::MakeSpan(static_cast<uint8_t*>(scratch_.data()),
-                     step.traits.scratch_bytes),
-      state, step.layer);
+  StepContext context(*stream_,
+                      absl::MakeSpan(static_cast<uint8_t*>(scratch_.data()),
+                                     step.traits.scratch_bytes),
+                      state, step.layer);
   const absl::Status status = graph_.layers[step.layer].layer->Forward(
       context, {bound.bottom, bound.param, bound.top_out,
                 bound.forward_gradient[GradientSet(state)]});
-  return graph_.Annotated(status, step.layer);
+  return Finish(status, step.layer);
+}
+
+absl::Status Executor::Finish(const absl::Status& launched, int layer) {
+  if (!launched.ok() || !sync_layers_) return graph_.Annotated(launched, layer);
+  return graph_.Annotated(stream_->Synchronize(), layer);
 }
 
 absl::Status Executor::Backward(const StepState& state, int last, int first,
                                 bool complete) {
   RETURN_IF_ERROR(BindGradients());
+  complete = complete && sink_ != nullptr;
+  RETURN_IF_ERROR(params_.BeginUse(*stream_));
   for (int l = last; l >= first; --l) {
     for (int s = plan_.last_step[l]; s >= plan_.first_step[l]; --s) {
-      if (plan_.steps[s].run_backward)
-        RETURN_IF_ERROR(RunBackward(state, s));
+      if (plan_.steps[s].run_backward) RETURN_IF_ERROR(RunBackward(state, s));
     }
-    if (!complete || sink_ == nullptr) continue;
     const auto [param, count] = owned_[l];
-    for (int i = param; i < param + count; ++i) {
-      // Nothing may have been written, yet the slot is being handed over.
-      RETURN_IF_ERROR(AwaitSlot(state));
-      sink_->GradientReady(i, state.clock);
-    }
+    if (complete && count > 0) RETURN_IF_ERROR(HandOver(state, param, count));
   }
-  return absl::OkStatus();
+  stale_gradients_[state.clock & 1] = !complete;
+  return params_.EndUse(*stream_);
+}
+
+// Params [first, first + count) are complete, whether or not anything was
+// written: statistics, and those without a gradient, too.
+absl::Status Executor::HandOver(const StepState& state, int first, int count) {
+  RETURN_IF_ERROR(AwaitSlot(state));
+  if (courier_ == nullptr) {
+    for (int i = first; i < first + count; ++i)
+      sink_->GradientReady(i, state.clock);
+    return absl::OkStatus();
+  }
+  const NetParam& last = graph_.params[first + count - 1];
+  const int64_t begin = graph_.params[first].offset;
+  GradientParcel parcel;
+  parcel.host = params_.gradients(generation_).data() + begin;
+  parcel.device = params_.gradient_mirror(generation_) + begin;
+  parcel.bytes = (last.offset + last.shape.count() - begin) * sizeof(float);
+  parcel.first = first;
+  parcel.count = count;
+  parcel.clock = state.clock;
+  parcel.sink = sink_;
+  return courier_->Send(*stream_, parcel);
+}
+
+absl::Status Executor::AwaitGradients() {
+  return courier_ == nullptr ? absl::OkStatus() : courier_->Await();
+}
+
+absl::Status Executor::Synchronize() {
+  const absl::Status status = stream_->Synchronize();
+  if (status.ok() || sync_layers_) return status;
+  return absl::Status(
+      status.code(),
+      absl::StrCat(status.message(),
+                   "; --sync_layers tells in which layer it happens"));
+}
+
+absl::StatusOr<absl::Span<float>> Executor::Gradients(int generation) {
+  RETURN_IF_ERROR(params_.EnsureGradients());
+  const absl::Span<float> host = params_.gradients(generation);
+  if (courier_ == nullptr) return host;
+  RETURN_IF_ERROR(courier_->Await());
+  if (stale_gradients_[generation]) {
+    RETURN_IF_ERROR(CopyOut(host.data(), params_.gradient_mirror(generation),
+                            host.size() * sizeof(float)));
+    stale_gradients_[generation] = false;
+  }
+  return host;
+}
+
+absl::Status Executor::CopyOut(void* host, const void* tensor, size_t bytes) {
+  RETURN_IF_ERROR(device_.CopyToHost(*stream_, host, tensor, bytes));
+  return Synchronize();
+}
+
+absl::Status Executor::CopyIn(void* tensor, const void* host, size_t bytes) {
+  return device_.CopyFromHost(*stream_, tensor, host, bytes);
 }
 
 absl::Status Executor::RunBackward(const StepState& state, int s) {
@@ -285,16 +378,15 @@ absl::Status Executor::RunBackward(const StepState& state, int s) {
     return absl::OkStatus();
   }
   if (bound.writes_gradient) RETURN_IF_ERROR(AwaitSlot(state));
-  StepContext context(
-      *stream_,
-      absl::MakeSpan(static_cast<uint8_t*>(scratch_.data()),
-                     step.traits.scratch_bytes),
-      state, step.layer);
+  StepContext context(*stream_,
+                      absl::MakeSpan(static_cast<uint8_t*>(scratch_.data()),
+                                     step.traits.scratch_bytes),
+                      state, step.layer);
   const absl::Status status = graph_.layers[step.layer].layer->Backward(
-      context, {bound.bottom, bound.param, bound.top, bound.top_gradient,
-                bound.bottom_gradient,
-                bound.backward_gradient[GradientSet(state)]});
-  return graph_.Annotated(status, step.layer);
+      context,
+      {bound.bottom, bound.param, bound.top, bound.top_gradient,
+       bound.bottom_gradient, bound.backward_gradient[GradientSet(state)]});
+  return Finish(status, step.layer);
 }
 
 float* Executor::data(int tensor) const {

@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "common/device/device.h"
 #include "worker/net/execution_plan.h"
+#include "worker/net/gradient_courier.h"
 #include "worker/net/gradient_sink.h"
 #include "worker/net/net_graph.h"
 #include "worker/net/param_memory.h"
@@ -19,24 +20,28 @@
 namespace cssp {
 
 // Thread-confined: the training thread.  Borrows graph, params and device.
+// Where the device has memory of its own, weights go to it just before the
+// first layer that reads them, and gradients leave it, by a stream and a thread
+// of their own, as soon as a layer has completed them.
 //
 // Invariants: (1) every argument that a kernel gets is made when a plan is
 // adopted; running a step allocates nothing.  (2) Gradient memory is allocated
 // by the first step that writes a gradient.
 class Executor {
  public:
-  static absl::StatusOr<std::unique_ptr<Executor>> Create(
-      NetGraph& graph, ParamMemory& params, Device& device);
+  // `sync_layers`: waits for the device after every layer, so that a fault is
+  // reported with the layer it happened in.
+  static absl::StatusOr<std::unique_ptr<Executor>> Create(NetGraph& graph,
+                                                          ParamMemory& params,
+                                                          Device& device,
+                                                          bool sync_layers);
 
   // Allocates the plan's arena and binds every step to it.  Tops of source
   // layers keep their values where their shape is unchanged.
   absl::Status Adopt(ExecutionPlan plan);
   const ExecutionPlan& plan() const { return plan_; }
 
-  void Attach(GradientSink* sink, WeightSource* source) {
-    sink_ = sink;
-    source_ = source;
-  }
+  void Attach(GradientSink* sink, WeightSource* source);
 
   // Layers [first, last].  `loss`, if not null, receives the weighted sum of
   // the losses among them.
@@ -49,7 +54,19 @@ class Executor {
   absl::Status Backward(const StepState& state, int last, int first,
                         bool complete);
 
-  // Memory of a tensor.
+  // Until the sink has heard of all that Backward with `complete` has finished.
+  // At once where kernels work in host memory.
+  absl::Status AwaitGradients();
+  // Until the device has done everything it was given.
+  absl::Status Synchronize();
+  // The host's view of a generation, coherent at the call.
+  absl::StatusOr<absl::Span<float>> Gradients(int generation);
+  // Between host memory and a tensor, in order with the steps.  The first
+  // returns when it has been done, the second may read `host` later.
+  absl::Status CopyOut(void* host, const void* tensor, size_t bytes);
+  absl::Status CopyIn(void* tensor, const void* host, size_t bytes);
+
+  // Memory of a tensor, where kernels work.
   float* data(int tensor) const;
   // Null where it has none; allocates gradient memory.
   absl::StatusOr<float*> gradient(int tensor);
@@ -72,14 +89,18 @@ class Executor {
     bool writes_gradient = false;
   };
 
-  Executor(NetGraph& graph, ParamMemory& params, Device& device)
-      : graph_(graph), params_(params), device_(device) {}
+  Executor(NetGraph& graph, ParamMemory& params, Device& device,
+           bool sync_layers)
+      : graph_(graph),
+        params_(params),
+        device_(device),
+        sync_layers_(sync_layers) {}
 
   static int GradientSet(const StepState& state) {
     return static_cast<int>(state.clock & 1) + (state.pass > 0 ? 2 : 0);
   }
   absl::Status KeepSources(const ExecutionPlan& old, const Buffer& old_data);
-  void BindData();
+  absl::Status BindData();
   void BindRuns(const PlanStep& step, BoundStep& bound);
   absl::Status BindGradients();
   absl::Status SeedGradients();
@@ -87,15 +108,19 @@ class Executor {
   absl::Status AwaitSlot(const StepState& state);
   absl::Status RunForward(const StepState& state, int step);
   absl::Status RunBackward(const StepState& state, int step);
-  absl::Status AddLoss(int tensor, double* loss);
+  absl::Status FetchLoss(int from, int to, double* loss);
+  absl::Status HandOver(const StepState& state, int first, int count);
+  // After a step has been launched: its status, under the layer's name.
+  absl::Status Finish(const absl::Status& launched, int layer);
 
   NetGraph& graph_;
   ParamMemory& params_;
   Device& device_;
+  const bool sync_layers_;
   std::unique_ptr<Stream> stream_;
   ExecutionPlan plan_;
   std::vector<BoundStep> bound_;
-  std::vector<int> losses_;        // tensors
+  std::vector<int> losses_;  // tensors
   // Per layer: the slab range of the parameters that it owns.
   std::vector<std::pair<int, int>> owned_;
   Buffer data_, gradients_, scratch_;
@@ -103,8 +128,11 @@ class Executor {
   GradientSink* sink_ = nullptr;
   WeightSource* source_ = nullptr;
   int generation_ = 0;
-  int64_t slot_clock_ = -1;        // whose gradient slot has been awaited
-  std::vector<float> loss_values_; // losses that are no scalars
+  int64_t slot_clock_ = -1;       // whose gradient slot has been awaited
+  Buffer loss_values_;            // host's: all losses, one behind the other
+  bool stale_gradients_[2] = {};  // the host's view of a generation
+  // Only where the device has memory of its own.
+  std::unique_ptr<GradientCourier> courier_;
 };
 
 }  // namespace cssp

@@ -10,10 +10,16 @@
 
 namespace cssp {
 
-// Parameters are numbered as in Net::params(): slab order, which is the order in
-// which backward completes them.
+// Parameters are numbered as in Net::params(): slab order, which is the order
+// in which backward completes them.
 //
-// Called on the training thread; must not block on the network.
+// AwaitGradientSlot is called on the training thread.  So is GradientReady
+// where kernels work in host memory; elsewhere it comes from one other thread
+// of the net's, when the gradient has reached the host, while the training
+// thread launches the rest of backward.  Never two calls at once, none
+// concurrent with those of the WeightSource, and all of a clock's are over when
+// Net::AwaitGradients returns: a sink needs no lock of its own for that.
+// Neither may block on the network, but for what AwaitGradientSlot says.
 class GradientSink {
  public:
   virtual ~GradientSink() = default;

@@ -21,33 +21,58 @@ const Shape& NetBlob::shape() const {
   return pending.num_axes() > 0 ? pending : net_.graph.blobs[index_].shape;
 }
 
-absl::Span<float> NetBlob::mutable_data() {
-  if (const absl::Status status = net_.EnsurePlan(); !status.ok()) {
-    LOG(ERROR) << status.message();
-    return {};
-  }
-  const int tensor = net_.executor->plan().blob_tensor[index_];
-  return absl::MakeSpan(net_.executor->data(tensor), shape().count());
+absl::Span<float> NetBlob::View(Side side, bool write) {
+  const absl::StatusOr<absl::Span<float>> view = TryView(side, write);
+  if (view.ok()) return *view;
+  LOG(ERROR) << view.status().message();
+  return {};
 }
 
-absl::Span<float> NetBlob::mutable_diff() {
-  absl::Status status = net_.EnsurePlan();
-  if (status.ok()) {
-    const int tensor = net_.executor->plan().blob_tensor[index_];
-    absl::StatusOr<float*> diff = net_.executor->gradient(tensor);
-    if (diff.ok() && *diff == nullptr) return {};
-    if (diff.ok()) return absl::MakeSpan(*diff, shape().count());
-    status = diff.status();
+absl::StatusOr<float*> NetBlob::Memory(Side side) {
+  const int tensor = net_.executor->plan().blob_tensor[index_];
+  if (side == kData) return net_.executor->data(tensor);
+  return net_.executor->gradient(tensor);
+}
+
+absl::StatusOr<absl::Span<float>> NetBlob::TryView(Side side, bool write) {
+  RETURN_IF_ERROR(net_.EnsurePlan());
+  ASSIGN_OR_RETURN(float* const memory, Memory(side));
+  if (memory == nullptr) return absl::Span<float>();
+  const auto count = static_cast<size_t>(shape().count());
+  if (net_.device.works_in_host_memory()) return absl::MakeSpan(memory, count);
+  Mirror& mirror = mirrors_[side];
+  const size_t bytes = count * sizeof(float);
+  if (mirror.memory.bytes() != bytes) {
+    ASSIGN_OR_RETURN(mirror.memory, net_.device.AllocateHost(bytes));
+    mirror.written = false;
   }
-  LOG(ERROR) << status.message();
-  return {};
+  if (!mirror.written)
+    RETURN_IF_ERROR(
+        net_.executor->CopyOut(mirror.memory.data(), memory, bytes));
+  if (write && !mirror.written) {
+    mirror.written = true;
+    net_.written.push_back(this);
+  }
+  return absl::MakeSpan(mirror.memory.floats(), count);
+}
+
+absl::Status NetBlob::Flush() {
+  for (const Side side : {kData, kDiff}) {
+    Mirror& mirror = mirrors_[side];
+    if (!std::exchange(mirror.written, false)) continue;
+    ASSIGN_OR_RETURN(float* const memory, Memory(side));
+    const size_t bytes = shape().count() * sizeof(float);
+    // Reshaped since: what was written is gone, as it is on the CPU.
+    if (memory == nullptr || mirror.memory.bytes() != bytes) continue;
+    RETURN_IF_ERROR(net_.executor->CopyIn(memory, mirror.memory.data(), bytes));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status NetBlob::Reshape(const Shape& shape) {
   if (!net_.graph.blobs[index_].is_input)
-    return absl::FailedPreconditionError(
-        absl::StrCat("blob '", name(),
-                     "' cannot be reshaped: it is no input of the net"));
+    return absl::FailedPreconditionError(absl::StrCat(
+        "blob '", name(), "' cannot be reshaped: it is no input of the net"));
   if (shape == this->shape()) return absl::OkStatus();
   if (shape.num_axes() == 0)
     return absl::InvalidArgumentError(
@@ -74,17 +99,18 @@ absl::Status Net::Impl::Init(const caffe::NetParameter& raw,
   context.device = &device;
   context.phase = options.state.phase();
   context.root_folder = options.root_folder;
-  ASSIGN_OR_RETURN(graph, BuildGraph(prepared, registry, context,
-                                     options.source_name,
-                                     options.log_creation));
+  ASSIGN_OR_RETURN(graph,
+                   BuildGraph(prepared, registry, context, options.source_name,
+                              options.log_creation));
   const Net* train = options.share_weights_with;
-  ASSIGN_OR_RETURN(
-      params, ParamMemory::Create(graph, device, options.seed,
-                                  train ? &train->impl_->graph : nullptr,
-                                  train ? train->impl_->params.get() : nullptr));
+  ASSIGN_OR_RETURN(params, ParamMemory::Create(
+                               graph, device, options.seed,
+                               train ? &train->impl_->graph : nullptr,
+                               train ? train->impl_->params.get() : nullptr));
   if (train == nullptr) RETURN_IF_ERROR(LoadLayerBlobs(*this));
   if (graph.phase == caffe::TRAIN) RETURN_IF_ERROR(params->EnsureGradients());
-  ASSIGN_OR_RETURN(executor, Executor::Create(graph, *params, device));
+  ASSIGN_OR_RETURN(
+      executor, Executor::Create(graph, *params, device, options.sync_layers));
   for (const GraphLayer& layer : graph.layers) {
     const LayerTraits traits = layer.layer->Traits();
     if (traits.is_source && traits.data_dependent_shape)
@@ -114,6 +140,7 @@ absl::Status Net::Impl::EnsurePlan() {
   plan_options.pinned = pinned;
   plan_options.reuse_memory = !options.keep_blobs;
   plan_options.backward = options.keep_blobs || graph.phase == caffe::TRAIN;
+  plan_options.blocked_formats = device.works_in_host_memory();
   ASSIGN_OR_RETURN(ExecutionPlan plan,
                    BuildPlan(graph, input_shapes, plan_options));
   RETURN_IF_ERROR(executor->Adopt(std::move(plan)));
@@ -155,7 +182,14 @@ absl::Status Net::Impl::Backward(const StepState& state, int last, int first,
     return absl::FailedPreconditionError(
         "backward needs a forward pass since the net was planned (a blob was "
         "reshaped or viewed for the first time)");
+  RETURN_IF_ERROR(FlushViews());
   return executor->Backward(state, last, first, complete);
+}
+
+absl::Status Net::Impl::FlushViews() {
+  for (NetBlob* view : std::exchange(written, {}))
+    RETURN_IF_ERROR(view->Flush());
+  return absl::OkStatus();
 }
 
 // ---- Net ----
@@ -163,9 +197,10 @@ absl::Status Net::Impl::Backward(const StepState& state, int last, int first,
 Net::Net(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Net::~Net() = default;
 
-absl::StatusOr<std::unique_ptr<Net>> Net::Create(
-    const caffe::NetParameter& raw, const LayerRegistry& registry,
-    Device& device, const NetOptions& options) {
+absl::StatusOr<std::unique_ptr<Net>> Net::Create(const caffe::NetParameter& raw,
+                                                 const LayerRegistry& registry,
+                                                 Device& device,
+                                                 const NetOptions& options) {
   auto impl = std::make_unique<Impl>(options, device);
   RETURN_IF_ERROR(impl->Init(raw, registry));
   return std::unique_ptr<Net>(new Net(std::move(impl)));
@@ -180,6 +215,7 @@ absl::Status Net::ForwardFromTo(const StepState& state, int first, int last,
   RETURN_IF_ERROR(impl_->CheckRange(first, last));
   RETURN_IF_ERROR(impl_->CheckSources(state, first, last));
   RETURN_IF_ERROR(impl_->EnsurePlan());
+  RETURN_IF_ERROR(impl_->FlushViews());
   RETURN_IF_ERROR(impl_->executor->Forward(state, first, last, loss));
   impl_->ran_forward = true;
   return absl::OkStatus();
@@ -203,6 +239,9 @@ absl::Status Net::ForwardBackward(const StepState& state, bool last_pass,
 void Net::AttachSync(GradientSink* sink, WeightSource* source) {
   impl_->executor->Attach(sink, source);
 }
+
+absl::Status Net::AwaitGradients() { return impl_->executor->AwaitGradients(); }
+absl::Status Net::Synchronize() { return impl_->executor->Synchronize(); }
 
 absl::Status Net::Reshape() { return impl_->EnsurePlan(); }
 
@@ -251,11 +290,17 @@ int Net::num_layer_params(int layer) const {
   return static_cast<int>(impl_->graph.layers[layer].param.size());
 }
 
-absl::Span<float> Net::weights() { return impl_->params->weights(); }
+absl::Span<float> Net::weights() {
+  const absl::Status settled = impl_->params->SettleUploads();
+  if (!settled.ok()) LOG(ERROR) << settled.message();
+  return impl_->params->weights();
+}
+
 absl::Span<float> Net::gradients(int generation) {
-  const absl::Status status = impl_->params->EnsureGradients();
-  if (status.ok()) return impl_->params->gradients(generation);
-  LOG(ERROR) << status.message();
+  const absl::StatusOr<absl::Span<float>> gradients =
+      impl_->executor->Gradients(generation);
+  if (gradients.ok()) return *gradients;
+  LOG(ERROR) << gradients.status().message();
   return {};
 }
 

@@ -42,6 +42,9 @@ struct NetOptions {
   std::string source_name;           // the prototxt's path, for messages
   std::string root_folder;           // for relative data paths
   uint64_t seed = 1;                 // fillers
+  // Waits for the device after every layer: slow, but a fault of the device is
+  // reported with the layer that it happened in.
+  bool sync_layers = false;
   // Caffe's INFO lines at creation ("Creating Layer conv1", "Top shape: ...").
   bool log_creation = true;
   // Test nets read the train net's weights: parameters are bound by layer name
@@ -81,6 +84,12 @@ class Net {
                              double* loss);
   absl::Status BackwardFromTo(const StepState& state, int last, int first);
 
+  // Until the sink has heard of every gradient of the last complete Backward.
+  // To be called before the clock ends; at once on the CPU.
+  absl::Status AwaitGradients();
+  // Until the device has done everything launched: for timing.
+  absl::Status Synchronize();
+
   // Attach once; null detaches.  Borrowed.
   void AttachSync(GradientSink* sink, WeightSource* source);
 
@@ -110,7 +119,11 @@ class Net {
   // Slab index of parameter `index` of layer `layer` (its owner's if shared).
   int param_of(int layer, int index) const;
   int num_layer_params(int layer) const;
-  // Whole slabs, in floats.  Valid for the net's life.
+  // Whole slabs, in floats, in host memory (pinned, with a mirror on the device
+  // where kernels work elsewhere).  Valid for the net's life.  A call waits
+  // until no copy reads the weights, and until the gradients are coherent; who
+  // keeps the spans hears of gradients through the sink, and writes weights in
+  // AwaitWeights or between clocks.
   absl::Span<float> weights();
   absl::Span<float> gradients(int generation);
   // To be called after writing weights() from outside.

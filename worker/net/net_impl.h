@@ -15,7 +15,9 @@
 namespace cssp {
 
 // A view of a blob's last version.  It is pinned when the net hands it out, so
-// it has memory of its own in Caffe's layout.
+// it has memory of its own in Caffe's layout.  Where kernels work elsewhere the
+// views show a mirror in host memory: filled when it is asked for, and copied
+// back before the next step where it may have been written.
 //
 // Thread-confined: the training thread.  Borrows the net.
 class NetBlob final : public Blob {
@@ -23,15 +25,30 @@ class NetBlob final : public Blob {
   NetBlob(Net::Impl& net, int index) : net_(net), index_(index) {}
   const std::string& name() const override;
   const Shape& shape() const override;
-  absl::Span<const float> data() override { return mutable_data(); }
-  absl::Span<float> mutable_data() override;
-  absl::Span<const float> diff() override { return mutable_diff(); }
-  absl::Span<float> mutable_diff() override;
+  absl::Span<const float> data() override { return View(kData, false); }
+  absl::Span<float> mutable_data() override { return View(kData, true); }
+  absl::Span<const float> diff() override { return View(kDiff, false); }
+  absl::Span<float> mutable_diff() override { return View(kDiff, true); }
   absl::Status Reshape(const Shape& shape) override;
 
+  // Copies to the device what may have been written since.
+  absl::Status Flush();
+
  private:
+  enum Side { kData, kDiff };
+  struct Mirror {
+    Buffer memory;
+    bool written = false;
+  };
+  // Empty where there is nothing, and where an error was logged.
+  absl::Span<float> View(Side side, bool write);
+  absl::StatusOr<absl::Span<float>> TryView(Side side, bool write);
+  // Where kernels have it; null: nowhere.
+  absl::StatusOr<float*> Memory(Side side);
+
   Net::Impl& net_;
   const int index_;
+  Mirror mirrors_[2];
 };
 
 struct Net::Impl {
@@ -48,6 +65,8 @@ struct Net::Impl {
   absl::Status CheckRange(int first, int last) const;
   absl::Status Backward(const StepState& state, int last, int first,
                         bool complete);
+  // Views written since the last step.
+  absl::Status FlushViews();
 
   NetOptions options;
   Device& device;
@@ -56,11 +75,12 @@ struct Net::Impl {
   std::unique_ptr<Executor> executor;
   std::vector<std::string> layer_names, blob_names;
   std::vector<std::unique_ptr<NetBlob>> views;  // per blob
-  std::vector<Shape> input_shapes;  // per blob; no axes: as inferred
-  std::vector<bool> pinned;         // per blob
+  std::vector<NetBlob*> written;                // to be flushed
+  std::vector<Shape> input_shapes;    // per blob; no axes: as inferred
+  std::vector<bool> pinned;           // per blob
   std::vector<int> changing_sources;  // layers
-  bool stale = true;                // the plan
-  bool ran_forward = false;         // with this plan
+  bool stale = true;                  // the plan
+  bool ran_forward = false;           // with this plan
 };
 
 // Values that the prototxt itself carries (LayerParameter.blobs).

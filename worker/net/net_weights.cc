@@ -1,4 +1,5 @@
 // Weights in and out of a net: BVLC's rules for .caffemodel.
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
@@ -76,15 +77,13 @@ absl::Status Collect(const NetGraph& graph, int l,
   return absl::OkStatus();
 }
 
-absl::Status CopyIn(Net::Impl& net, Stream& stream,
-                    const std::vector<Load>& loads) {
+absl::Status CopyIn(Net::Impl& net, const std::vector<Load>& loads) {
+  RETURN_IF_ERROR(net.params->SettleUploads());
   for (const Load& load : loads) {
     std::vector<float> values(BlobDataCount(*load.from));
     RETURN_IF_ERROR(ReadBlobData(*load.from, absl::MakeSpan(values)));
-    RETURN_IF_ERROR(net.device.CopyFromHost(
-        stream, net.params->weight(load.param), values.data(),
-        values.size() * sizeof(float)));
-    RETURN_IF_ERROR(stream.Synchronize());
+    std::copy(values.begin(), values.end(),
+              net.params->host_weight(load.param));
     net.params->Changed(load.param, 1);
   }
   return absl::OkStatus();
@@ -95,15 +94,6 @@ int FindLayer(const NetGraph& graph, const std::string& name) {
     if (graph.layers[l].layer->name() == name) return static_cast<int>(l);
   }
   return -1;
-}
-
-absl::Status CopyOut(Device& device, Stream& stream, const float* from,
-                     int64_t count,
-                     google::protobuf::RepeatedField<float>* to) {
-  to->Resize(static_cast<int>(count), 0.f);
-  RETURN_IF_ERROR(device.CopyToHost(stream, to->mutable_data(), from,
-                                    count * sizeof(float)));
-  return stream.Synchronize();
 }
 
 }  // namespace
@@ -117,8 +107,7 @@ absl::Status LoadLayerBlobs(Net::Impl& net) {
         Collect(net.graph, static_cast<int>(l), param, loads), l));
   }
   if (loads.empty()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(std::unique_ptr<Stream> stream, net.device.NewStream());
-  return CopyIn(net, *stream, loads);
+  return CopyIn(net, loads);
 }
 
 absl::Status Net::LoadWeights(const caffe::NetParameter& trained) {
@@ -136,19 +125,21 @@ absl::Status Net::LoadWeights(const caffe::NetParameter& trained) {
         LOG(INFO) << "Ignoring source layer " << layer.name();
       continue;
     }
-    RETURN_IF_ERROR(impl_->graph.Annotated(
-        Collect(impl_->graph, l, layer, loads), l));
+    RETURN_IF_ERROR(
+        impl_->graph.Annotated(Collect(impl_->graph, l, layer, loads), l));
   }
-  ASSIGN_OR_RETURN(std::unique_ptr<Stream> stream, impl_->device.NewStream());
-  return CopyIn(*impl_, *stream, loads);
+  return CopyIn(*impl_, loads);
 }
 
 caffe::NetParameter Net::ToProto(bool with_gradients) const {
   caffe::NetParameter proto;
   proto.set_name(impl_->graph.name);
-  auto stream = impl_->device.NewStream();
-  CHECK(stream.ok()) << stream.status();
-  with_gradients = with_gradients && impl_->params->has_gradients();
+  absl::Span<float> gradients;
+  if (with_gradients && impl_->params->has_gradients()) {
+    const auto fetched = impl_->executor->Gradients(last_generation());
+    CHECK(fetched.ok()) << fetched.status();
+    gradients = *fetched;
+  }
   for (const GraphLayer& layer : impl_->graph.layers) {
     caffe::LayerParameter& out = *proto.add_layer();
     out = layer.layer->layer_param();
@@ -158,16 +149,12 @@ caffe::NetParameter Net::ToProto(bool with_gradients) const {
       const Shape& shape = layer.layer->param_declarations()[i].shape;
       caffe::BlobProto& blob = *out.add_blobs();
       for (int64_t dim : shape.dims()) blob.mutable_shape()->add_dim(dim);
-      absl::Status copied =
-          CopyOut(impl_->device, **stream, impl_->params->weight(param),
-                  shape.count(), blob.mutable_data());
-      if (copied.ok() && with_gradients)
-        copied = CopyOut(
-            impl_->device, **stream,
-            impl_->params->gradients(last_generation()).data() +
-                impl_->graph.params[param].offset,
-            shape.count(), blob.mutable_diff());
-      CHECK(copied.ok()) << copied;
+      const float* weight = impl_->params->host_weight(param);
+      blob.mutable_data()->Add(weight, weight + shape.count());
+      if (gradients.empty()) continue;
+      const float* gradient =
+          gradients.data() + impl_->graph.params[param].offset;
+      blob.mutable_diff()->Add(gradient, gradient + shape.count());
     }
   }
   return proto;

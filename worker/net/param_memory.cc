@@ -1,5 +1,6 @@
 #include "worker/net/param_memory.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -20,9 +21,14 @@ absl::StatusOr<std::shared_ptr<WeightSlab>> NewSlab(Device& device,
                                                     int64_t floats,
                                                     size_t params) {
   auto slab = std::make_shared<WeightSlab>();
-  ASSIGN_OR_RETURN(slab->buffer, device.Allocate(floats * sizeof(float)));
+  ASSIGN_OR_RETURN(slab->host, device.AllocateHost(floats * sizeof(float)));
   slab->floats = floats;
   slab->version.assign(params, 1);
+  if (device.works_in_host_memory()) return slab;
+  ASSIGN_OR_RETURN(slab->mirror, device.Allocate(floats * sizeof(float)));
+  slab->uploaded.assign(params, 0);
+  ASSIGN_OR_RETURN(slab->last_use, device.NewEvent());
+  ASSIGN_OR_RETURN(slab->last_copy, device.NewEvent());
   return slab;
 }
 
@@ -72,8 +78,7 @@ absl::Status ParamMemory::Bind(NetGraph& graph, const NetGraph* shared_graph,
           param.layer);
     param.offset = theirs.offset;
   }
-  ASSIGN_OR_RETURN(private_,
-                   NewSlab(device_, own_floats, graph.params.size()));
+  ASSIGN_OR_RETURN(private_, NewSlab(device_, own_floats, graph.params.size()));
   slab_ = shared != nullptr ? shared->slab_ : private_;
   total_floats_ = own_floats + (shared ? shared->total_floats_ : 0);
   const int64_t base = total_floats_ - own_floats;
@@ -82,36 +87,87 @@ absl::Status ParamMemory::Bind(NetGraph& graph, const NetGraph* shared_graph,
     own_.push_back(own);
     slab_of_.push_back(own ? private_ : shared->slab_of_[source[i]]);
     index_.push_back(own ? static_cast<int>(i) : shared->index_[source[i]]);
-    weight_.push_back(own ? private_->buffer.floats() +
-                                (graph.params[i].offset - base)
-                          : shared->weight_[source[i]]);
+    const int64_t at = graph.params[i].offset - base;
+    const Buffer& kernels = mirrored_ ? private_->mirror : private_->host;
+    host_weight_.push_back(own ? private_->host.floats() + at
+                               : shared->host_weight_[source[i]]);
+    weight_.push_back(own ? kernels.floats() + at : shared->weight_[source[i]]);
+    floats_.push_back(RoundUp(graph.params[i].shape.count()));
   }
   return absl::OkStatus();
 }
 
 absl::Status ParamMemory::FillOwn(const NetGraph& graph, uint64_t seed) {
-  ASSIGN_OR_RETURN(std::unique_ptr<Stream> stream, device_.NewStream());
-  std::vector<float> values;
   for (size_t i = 0; i < graph.params.size(); ++i) {
     if (!own_[i]) continue;
     const NetParam& param = graph.params[i];
-    values.assign(param.shape.count(), 0.f);
     RETURN_IF_ERROR(graph.Annotated(
         Fill(graph.fillers[i], param.shape, seed, param.key,
-             absl::MakeSpan(values)),
+             absl::MakeSpan(host_weight_[i], param.shape.count())),
         param.layer));
-    RETURN_IF_ERROR(device_.CopyFromHost(*stream, weight_[i], values.data(),
-                                         values.size() * sizeof(float)));
-    RETURN_IF_ERROR(stream->Synchronize());  // `values` is used again
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ParamMemory::BeginUse(Stream& stream) {
+  if (!mirrored_) return absl::OkStatus();
+  return stream.Wait(*slab_->last_use);
+}
+
+absl::Status ParamMemory::EndUse(Stream& stream) {
+  if (!mirrored_) return absl::OkStatus();
+  return stream.Record(*slab_->last_use);
+}
+
+absl::Status ParamMemory::Upload(Stream& stream, int first, int count) {
+  if (!mirrored_) return absl::OkStatus();
+  const auto behind = [this](int param) {
+    const WeightSlab& slab = *slab_of_[param];
+    return slab.uploaded[index_[param]] != slab.version[index_[param]];
+  };
+  for (int i = first; i < first + count; ++i) {
+    if (!behind(i)) continue;
+    // Neighbours go in one copy: a layer's weights and its bias.
+    int last = i;
+    while (last + 1 < first + count && behind(last + 1) &&
+           slab_of_[last + 1] == slab_of_[i] &&
+           weight_[last + 1] == weight_[last] + floats_[last])
+      ++last;
+    RETURN_IF_ERROR(UploadRun(stream, i, last));
+    i = last;
+  }
+  return absl::OkStatus();
+}
+
+// Params [first, last], which lie side by side in one slab.
+absl::Status ParamMemory::UploadRun(Stream& stream, int first, int last) {
+  WeightSlab& slab = *slab_of_[first];
+  const int64_t floats = weight_[last] + floats_[last] - weight_[first];
+  RETURN_IF_ERROR(device_.CopyFromHost(
+      stream, weight_[first], host_weight_[first], floats * sizeof(float)));
+  for (int i = first; i <= last; ++i)
+    slab.uploaded[index_[i]] = slab.version[index_[i]];
+  slab.copying = true;
+  return stream.Record(*slab.last_copy);
+}
+
+absl::Status ParamMemory::SettleUploads() {
+  if (!mirrored_) return absl::OkStatus();
+  for (WeightSlab* slab : {slab_.get(), private_.get()}) {
+    if (!slab->copying) continue;
+    RETURN_IF_ERROR(slab->last_copy->Synchronize());
+    slab->copying = false;
   }
   return absl::OkStatus();
 }
 
 absl::Status ParamMemory::EnsureGradients() {
   if (has_gradients_) return absl::OkStatus();
-  for (Buffer& generation : gradients_) {
-    ASSIGN_OR_RETURN(generation,
-                     device_.Allocate(total_floats_ * sizeof(float)));
+  const size_t bytes = total_floats_ * sizeof(float);
+  for (int generation = 0; generation < 2; ++generation) {
+    ASSIGN_OR_RETURN(gradients_[generation], device_.AllocateHost(bytes));
+    if (!mirrored_) continue;
+    ASSIGN_OR_RETURN(mirrors_[generation], device_.Allocate(bytes));
   }
   has_gradients_ = true;
   return absl::OkStatus();

@@ -17,10 +17,19 @@ namespace cssp {
 
 // Weights and, per parameter, a number that grows when its values change: how a
 // test net that reads the train net's slab knows that packed copies are stale.
+//
+// The host's array is the truth.  A device with memory of its own has a mirror,
+// which is brought up to date just before a layer reads it.
 struct WeightSlab {
-  Buffer buffer;
+  Buffer host;
+  Buffer mirror;  // none where kernels work in host memory
   int64_t floats = 0;
   std::vector<uint64_t> version;  // per param of the owning net, from 1
+  // With a mirror:
+  std::vector<uint64_t> uploaded;    // per param: the version in the mirror
+  std::unique_ptr<Event> last_use;   // of the mirror, by whichever net
+  std::unique_ptr<Event> last_copy;  // out of the host's array
+  bool copying = false;              // since it was last waited for
 };
 
 // Thread-confined: the training thread.
@@ -39,7 +48,10 @@ class ParamMemory {
       NetGraph& graph, Device& device, uint64_t seed,
       const NetGraph* shared_graph, const ParamMemory* shared);
 
+  // What kernels read, and what the rest of the program reads and writes: one
+  // array where kernels work in host memory.
   float* weight(int param) const { return weight_[param]; }
+  float* host_weight(int param) const { return host_weight_[param]; }
   uint64_t version(int param) const {
     return slab_of_[param]->version[index_[param]];
   }
@@ -48,31 +60,53 @@ class ParamMemory {
       ++slab_of_[i]->version[index_[i]];
   }
 
-  // The shared slab where there is one.
+  // The host's array of the shared slab where there is one.
   absl::Span<float> weights() {
-    return absl::MakeSpan(slab_->buffer.floats(), slab_->floats);
+    return absl::MakeSpan(slab_->host.floats(), slab_->floats);
   }
+
+  // ---- Mirrors; all four do nothing where kernels work in host memory ----
+  // Around what a net launches on `stream`: nets that share a slab and have
+  // streams of their own do not overtake each other.
+  absl::Status BeginUse(Stream& stream);
+  absl::Status EndUse(Stream& stream);
+  // Copies, on `stream`, those of params [first, first + count) whose mirror is
+  // behind.
+  absl::Status Upload(Stream& stream, int first, int count);
+  // Blocks until no copy reads the host's arrays: then they may be written.
+  absl::Status SettleUploads();
+
   // Gradients are allocated when they are first asked for.
   absl::Status EnsureGradients();
   bool has_gradients() const { return has_gradients_; }
+  // What the rest of the program reads: coherent once it has been copied.
   absl::Span<float> gradients(int generation) {
     return absl::MakeSpan(gradients_[generation].floats(), total_floats_);
   }
+  // What kernels write.
+  float* gradient_mirror(int generation) const {
+    return (mirrored_ ? mirrors_ : gradients_)[generation].floats();
+  }
 
  private:
-  explicit ParamMemory(Device& device) : device_(device) {}
+  explicit ParamMemory(Device& device)
+      : device_(device), mirrored_(!device.works_in_host_memory()) {}
   absl::Status Bind(NetGraph& graph, const NetGraph* shared_graph,
                     const ParamMemory* shared);
   absl::Status FillOwn(const NetGraph& graph, uint64_t seed);
 
+  absl::Status UploadRun(Stream& stream, int first, int last);
+
   Device& device_;
+  const bool mirrored_;
   std::shared_ptr<WeightSlab> slab_;     // all, or the shared net's
   std::shared_ptr<WeightSlab> private_;  // with sharing: the rest
   std::vector<std::shared_ptr<WeightSlab>> slab_of_;  // per param
   std::vector<int> index_;                            // in its slab's versions
-  std::vector<float*> weight_;
-  std::vector<bool> own_;  // to be filled
-  Buffer gradients_[2];
+  std::vector<float*> weight_, host_weight_;          // per param
+  std::vector<int64_t> floats_;                       // per param, padded
+  std::vector<bool> own_;                             // to be filled
+  Buffer gradients_[2], mirrors_[2];
   int64_t total_floats_ = 0;
   bool has_gradients_ = false;
 };

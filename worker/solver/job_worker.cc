@@ -60,6 +60,7 @@ absl::Status Train(JobSession& session, const JobWorkerOptions& options) {
   solver_options.seed = static_cast<uint64_t>(spec.seed());
   solver_options.global_batch = spec.global_batch();
   solver_options.actions = options.actions;
+  solver_options.sync_layers = options.sync_layers;
   ASSIGN_OR_RETURN(std::unique_ptr<Solver> solver,
                    Solver::Create(spec.solver(), *options.layers,
                                   *options.device, solver_options));

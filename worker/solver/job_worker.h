@@ -40,6 +40,7 @@ struct JobWorkerOptions {
   MetricsRegistry* metrics = nullptr;     // borrowed, may be null
   TransportOptions transport;
   SolverActions* actions = nullptr;       // borrowed, may be null
+  bool sync_layers = false;               // see NetOptions
   // Called once with a line on how this worker is connected; may be empty.
   std::function<void(const std::string&)> on_start;
 };

@@ -24,7 +24,7 @@ namespace cssp {
 // weights bit for bit: both call ChunkUpdate.
 class LocalSync final : public ParameterSync {
  public:
-  // REQUIRES: the net is on a device whose slabs the host can write.
+  // Works on the net's slabs in host memory, on any device.
   static absl::StatusOr<std::unique_ptr<LocalSync>> Create(
       const caffe::SolverParameter& solver, Net& net);
 

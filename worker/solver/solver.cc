@@ -46,6 +46,7 @@ absl::Status Solver::CreateNets(const LayerRegistry& registry,
       .source_name = options_.source_name,
       .seed = options_.seed,
       .keep_blobs = options_.keep_blobs,
+      .sync_layers = options_.sync_layers,
       .with_tests = !options_.remote,
       .log_creation = !options_.remote,
       .divide_batches = options_.global_batch ? options_.workers : 1};
@@ -116,6 +117,7 @@ absl::Status Solver::OneClock() {
                  << "; the learning rate may be too high";
   }
   if (!options_.remote) Display(summary);
+  RETURN_IF_ERROR(net().AwaitGradients());
   RETURN_IF_ERROR(sync_->EndClock(summary));
   ++iter_;
   return absl::OkStatus();

@@ -33,6 +33,7 @@ struct SolverOptions {
   int workers = 1;
   uint64_t seed = 1;
   bool keep_blobs = false;
+  bool sync_layers = false;      // see NetOptions
   bool global_batch = false;     // batch sizes are divided by `workers`
   SolverActions* actions = nullptr;  // borrowed, may be null
   TimeSource* time = nullptr;        // borrowed; null: the machine's

@@ -73,6 +73,7 @@ absl::StatusOr<std::unique_ptr<Net>> CreateOne(
   NetOptions net;
   net.state = choice.net.state();
   net.keep_blobs = options.keep_blobs;
+  net.sync_layers = options.sync_layers;
   net.source_name = options.source_name;
   net.seed = options.seed;
   net.log_creation = options.log_creation;

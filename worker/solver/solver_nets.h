@@ -21,6 +21,7 @@ struct NetSetOptions {
   std::string source_name;   // the solver's path, for messages
   uint64_t seed = 1;
   bool keep_blobs = false;
+  bool sync_layers = false;  // see NetOptions
   bool with_tests = true;
   bool log_creation = true;
   // > 1: each worker takes its share of the batch sizes in the prototxt.

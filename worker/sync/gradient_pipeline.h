@@ -15,7 +15,9 @@
 namespace cssp {
 
 // Thread-safe (monitor): the training thread signals and waits, the comm thread
-// reports acknowledgements.
+// reports acknowledgements.  Ready may come from the net's courier instead;
+// then the net keeps it apart from the training thread's calls
+// (gradient_sink.h).
 //
 // Invariants: (1) a chunk leaves once a clock, when its last parameter is
 // complete.  (2) A gradient generation (clock % 2) is written again only after
@@ -23,8 +25,8 @@ namespace cssp {
 // until then a reconnect may have to send it again.
 class GradientPipeline {
  public:
-  // `send` is called on the training thread, without the lock, once per chunk
-  // and clock.
+  // `send` is called by Ready and Flush, on their thread and without the lock,
+  // once per chunk and clock.
   GradientPipeline(const ps::SlabLayout& layout,
                    std::function<void(int chunk, int64_t clock)> send);
 

@@ -36,7 +36,9 @@ enum class LoopOrder {
   kRewind,   // the job went back to an earlier cut: go on at next_clock()
 };
 
-// Thread-confined: the training thread.  Calls for clock c come in this order:
+// Thread-confined: the training thread, but for GradientReady, which the net
+// may call on another thread between AwaitGradientSlot and EndClock (see
+// gradient_sink.h).  Calls for clock c come in this order, one at a time:
 //   BeginClock(c); AwaitWeights*(c); AwaitGradientSlot(c); GradientReady*(c);
 //   EndClock(c).
 // A status other than OK ends training.

@@ -15,7 +15,7 @@ namespace cssp {
 // use a top's memory again.
 //
 // Thread-confined: the training thread.
-class DummyDataLayer final : public SourceLayer {
+class DummyDataLayer : public SourceLayer {
  public:
   using SourceLayer::SourceLayer;
 

@@ -14,7 +14,7 @@ namespace cssp {
 // Caffe does: the order does not depend on clock or rank.
 //
 // Thread-confined: the training thread.
-class MemoryDataLayer final : public SourceLayer {
+class MemoryDataLayer : public SourceLayer {
  public:
   using SourceLayer::SourceLayer;
 

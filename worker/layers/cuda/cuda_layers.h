@@ -9,6 +9,7 @@
 namespace cssp::cuda {
 
 absl::Status RegisterNeurons(LayerRegistry& registry);
+absl::Status RegisterSources(LayerRegistry& registry);
 
 }  // namespace cssp::cuda
 

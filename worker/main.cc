@@ -33,6 +33,8 @@ struct Options {
   int32_t rank = -1, threads = 0;
   int32_t joined_fd = -1;  // evaluator: written to once it has joined
   bool evaluator = false, print_config = false, help = false, version = false;
+  bool deterministic = false, sync_layers = false;
+  std::string math = "fp32";
 };
 
 absl::StatusOr<WorkerConfig> Configure(int argc, char** argv, Options* o) {
@@ -47,6 +49,11 @@ absl::StatusOr<WorkerConfig> Configure(int argc, char** argv, Options* o) {
   flags.Add("rank", &o->rank, "rank in the job; -1: from the launcher");
   flags.Add("threads", &o->threads, "compute threads; 0: cores / ranks");
   flags.Add("gpu", &o->gpu, "GPU to run on");
+  flags.Add("deterministic", &o->deterministic,
+            "GPU: only kernels that give equal bits in every run");
+  flags.Add("math", &o->math, "GPU: fp32, tf32 or bf16");
+  flags.Add("sync_layers", &o->sync_layers,
+            "GPU: wait after every layer, so that a fault names its layer");
   flags.Add("evaluator", &o->evaluator, "test and export, do not train");
   flags.Add("joined_fd", &o->joined_fd,
             "evaluator: descriptor that is told when it has joined");
@@ -154,6 +161,9 @@ absl::Status Run(int argc, char** argv) {
     return absl::OkStatus();
   WorkerProcessOptions process;
   ASSIGN_OR_RETURN(process.token, ReadToken(config.token_file()));
+  ASSIGN_OR_RETURN(process.cuda.math, ParseMathMode(options.math));
+  process.cuda.deterministic = options.deterministic;
+  process.sync_layers = options.sync_layers;
   // Before the launcher's client starts its threads: mpirun passes Ctrl-C on,
   // and the launcher or psctl decides what it means.
   SignalActions signals(SolverAction::kStop, SolverAction::kSnapshot);
@@ -162,6 +172,7 @@ absl::Status Run(int argc, char** argv) {
   if (!config.evaluator()) {
     ASSIGN_OR_RETURN(launch, Launch::Create(ReadLaunchEnvironment()));
     process.ranks_on_host = launch->local_size();
+    process.host_rank = launch->local_rank();
     if (config.rank() < 0 && launch->size() > 1) config.set_rank(launch->rank());
   }
   std::unique_ptr<ChildProcess> evaluator;

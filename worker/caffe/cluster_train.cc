@@ -69,7 +69,8 @@ absl::StatusOr<control::JobSpec> MakeSpec(const CaffeFlags& flags,
 // What would fail on every rank is found on one, before there is a job.
 absl::Status Rehearse(const CaffeFlags& flags, const control::JobSpec& spec) {
   if (!flags.gpu.empty())
-    RETURN_IF_ERROR(MakeCompute({.gpu = flags.gpu}).status());
+    RETURN_IF_ERROR(
+        MakeCompute({.gpu = flags.gpu, .host_ranks = spec.workers()}).status());
   RETURN_IF_ERROR(CheckSnapshotPrefix(spec.solver()));
   if (!flags.snapshot.empty())
     RETURN_IF_ERROR(ReadSolverState(flags.snapshot).status());
@@ -106,6 +107,8 @@ WorkerProcessOptions ProcessOptions(const CaffeFlags& flags,
   options.config.set_threads(flags.threads);
   options.config.set_gpu(flags.gpu);
   options.data_threads = flags.data_threads;
+  options.cuda = CudaOptionsOf(flags);
+  options.sync_layers = flags.sync_layers;
   options.token = invitation.token;
   return options;
 }
@@ -115,6 +118,14 @@ int TrainingRanks(const Launch& launch) {
   int ranks = 0;
   for (int rank : launch.local_ranks()) ranks += rank != 0;
   return ranks;
+}
+
+// Which of them this one is.
+int TrainingRankOnHost(const Launch& launch) {
+  int before = 0;
+  for (int rank : launch.local_ranks())
+    before += rank != 0 && rank < launch.rank();
+  return before;
 }
 
 absl::StatusOr<std::unique_ptr<EmbeddedServer>> StartServer(
@@ -175,6 +186,7 @@ absl::Status Train(const CaffeFlags& flags, Launch& launch) {
   options.config.set_metrics_port(
       flags.metrics_port > 0 ? flags.metrics_port + rank : flags.metrics_port);
   options.ranks_on_host = TrainingRanks(launch);
+  options.host_rank = TrainingRankOnHost(launch);
   const absl::Status trained = RunWorkerProcess(options);
   // Aborted because of something elsewhere: rank 0 says what.
   return absl::IsCancelled(trained) ? absl::OkStatus() : trained;

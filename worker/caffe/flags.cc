@@ -27,7 +27,9 @@ const char* const kJobOptions[] = {
     "chunk_bytes", "global_batch", "lazy_pull",  "wait_for_dead"};
 
 void AddBvlcFlags(CaffeFlags& f, FlagSet* flags) {
-  flags->Add("gpu", &f.gpu, "GPU to run on: a device number, or 'all'");
+  flags->Add("gpu", &f.gpu,
+             "GPU to run on: a device number; under mpirun also a list or "
+             "'all', one process each");
   flags->Add("solver", &f.solver, "the solver definition (prototxt)");
   flags->Add("model", &f.model, "the model definition (prototxt)");
   flags->Add("phase", &f.phase, "time: network phase, TRAIN or TEST");
@@ -48,6 +50,12 @@ void AddOwnFlags(CaffeFlags& f, FlagSet* flags) {
              "compute threads of a process; 0: cores / ranks on the host");
   flags->Add("data_threads", &f.data_threads,
              "threads of each data layer; 0: as many as compute");
+  flags->Add("deterministic", &f.deterministic,
+             "GPU: only kernels that give equal bits in every run");
+  flags->Add("math", &f.math,
+             "GPU: how matrices are multiplied, fp32, tf32 or bf16");
+  flags->Add("sync_layers", &f.sync_layers,
+             "GPU: wait after every layer, so that a fault names its layer");
   flags->Add("staleness", &f.staleness,
              "mpirun: clocks that a worker may run ahead of the slowest");
   flags->Add("ssp_update", &f.ssp_update, "mpirun: PER_CLOCK or PER_PUSH");
@@ -83,6 +91,7 @@ absl::Status Check(const CaffeFlags& f) {
         absl::StrJoin(kActions, ", ")));
   if (f.iterations < 1)
     return absl::InvalidArgumentError("--iterations must be at least 1");
+  RETURN_IF_ERROR(Annotate(ParseMathMode(f.math).status(), "--math"));
   if (f.threads < 0 || f.data_threads < 0)
     return absl::InvalidArgumentError(
         "--threads and --data_threads must not be negative");
@@ -94,6 +103,11 @@ absl::Status Check(const CaffeFlags& f) {
 }
 
 }  // namespace
+
+CudaOptions CudaOptionsOf(const CaffeFlags& flags) {
+  return {.deterministic = flags.deterministic,
+          .math = ParseMathMode(flags.math).value_or(MathMode::kFp32)};
+}
 
 absl::StatusOr<CaffeFlags> ParseCaffeFlags(
     const std::vector<std::string>& args) {

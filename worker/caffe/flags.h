@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/device/device.h"
 
 namespace cssp {
 
@@ -20,6 +21,9 @@ struct CaffeFlags {
   // Ours, any action.
   int32_t threads = 0;
   int32_t data_threads = 0;
+  bool deterministic = false;
+  std::string math = "fp32";
+  bool sync_layers = false;
   // Ours, train under mpirun.
   int32_t staleness = 0;
   std::string ssp_update = "PER_CLOCK";
@@ -37,6 +41,9 @@ struct CaffeFlags {
   std::string help_text;
   std::vector<std::string> job_options;  // given job options, for messages
 };
+
+// The GPU's part of the flags.  REQUIRES: parsed flags.
+CudaOptions CudaOptionsOf(const CaffeFlags& flags);
 
 // InvalidArgument: unknown flag or action, malformed value.
 absl::StatusOr<CaffeFlags> ParseCaffeFlags(

@@ -43,6 +43,7 @@ absl::StatusOr<caffe::NetState> StateOf(const CaffeFlags& flags,
 
 absl::StatusOr<std::unique_ptr<Compute>> ComputeFor(const CaffeFlags& flags) {
   const ComputeOptions options{.gpu = flags.gpu,
+                               .cuda = CudaOptionsOf(flags),
                                .threads = ComputeThreads(flags.threads, 1),
                                .data_threads = flags.data_threads};
   ASSIGN_OR_RETURN(std::unique_ptr<Compute> compute, MakeCompute(options));
@@ -59,6 +60,7 @@ absl::StatusOr<std::unique_ptr<Net>> MakeNet(const CaffeFlags& flags,
   options.keep_blobs = false;
   options.source_name = flags.model;
   options.seed = kSeed;
+  options.sync_layers = flags.sync_layers;
   return Net::Create(param, compute.layers, *compute.device, options);
 }
 
@@ -82,11 +84,13 @@ absl::Status TimeOnce(Net& net, const StepState& state, LayerTimes* times) {
   for (int i = 0; i < net.num_layers(); ++i) {
     const absl::Time begin = TimeSource::Real().Now();
     RETURN_IF_ERROR(net.ForwardFromTo(state, i, i, nullptr));
+    RETURN_IF_ERROR(net.Synchronize());
     times->forward[i] += Seconds(begin);
   }
   for (int i = net.num_layers() - 1; i >= 0; --i) {
     const absl::Time begin = TimeSource::Real().Now();
     RETURN_IF_ERROR(net.BackwardFromTo(state, i, i));
+    RETURN_IF_ERROR(net.Synchronize());
     times->backward[i] += Seconds(begin);
   }
   return absl::OkStatus();
@@ -158,6 +162,7 @@ absl::Status TimeCommand(const CaffeFlags& flags) {
   LOG(INFO) << "Initial loss: " << loss;
   LOG(INFO) << "Performing Backward";
   RETURN_IF_ERROR(net->Backward(state));
+  RETURN_IF_ERROR(net->Synchronize());
   LOG(INFO) << "*** Benchmark begins ***";
   LOG(INFO) << "Testing for " << flags.iterations << " iterations.";
   LayerTimes times;
@@ -183,19 +188,24 @@ absl::Status TimeCommand(const CaffeFlags& flags) {
 }
 
 absl::Status DeviceQueryCommand(const CaffeFlags& flags) {
+  const auto gpus = DescribeCudaDevices();
   if (!flags.gpu.empty()) {
-    ASSIGN_OR_RETURN(std::unique_ptr<Compute> compute, ComputeFor(flags));
+    // Of these, and each must be there.
+    ASSIGN_OR_RETURN(const std::vector<int> wanted, NamedGpus(flags.gpu));
+    for (int ordinal : wanted) {
+      RETURN_IF_ERROR(MakeCudaDevice(ordinal).status());
+      LOG(INFO) << (*gpus)[ordinal];
+    }
     return absl::OkStatus();
   }
-  LOG(INFO) << "Device " << MakeCpuDevice(ComputeThreads(flags.threads, 1))->name();
-  for (int ordinal = 0;; ++ordinal) {
-    const absl::StatusOr<std::unique_ptr<Device>> gpu = MakeCudaDevice(ordinal);
-    if (!gpu.ok()) {
-      if (ordinal == 0) LOG(INFO) << "No GPU: " << gpu.status().message();
-      return absl::OkStatus();
-    }
-    LOG(INFO) << "Device " << (*gpu)->name();
+  LOG(INFO) << "Device "
+            << MakeCpuDevice(ComputeThreads(flags.threads, 1))->name();
+  if (!gpus.ok()) {
+    LOG(INFO) << "No GPU: " << gpus.status().message();
+    return absl::OkStatus();
   }
+  for (const std::string& text : *gpus) LOG(INFO) << text;
+  return absl::OkStatus();
 }
 
 }  // namespace cssp

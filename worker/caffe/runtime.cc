@@ -18,27 +18,30 @@
 namespace cssp {
 namespace {
 
-absl::StatusOr<std::unique_ptr<Device>> ExplicitGpu(const std::string& gpu) {
-  if (gpu == "all") return MakeCudaDevice(0);
-  const std::vector<std::string> ids = absl::StrSplit(gpu, ',');
-  int ordinal = 0;
-  if (!absl::SimpleAtoi(ids[0], &ordinal) || ordinal < 0)
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--gpu must be a device number, a list of them or 'all', not '", gpu,
-        "'"));
-  if (ids.size() > 1)
-    return absl::UnimplementedError(
-        "several GPUs in one process are not supported yet: start one process "
-        "per GPU");
-  return MakeCudaDevice(ordinal);
+absl::StatusOr<std::unique_ptr<Device>> ExplicitGpu(
+    const ComputeOptions& options) {
+  const absl::StatusOr<std::vector<int>> gpus = NamedGpus(options.gpu);
+  if (!gpus.ok() && !absl::IsInvalidArgument(gpus.status()))
+    return Annotate(gpus.status(), absl::StrCat("--gpu ", options.gpu));
+  RETURN_IF_ERROR(gpus.status());
+  if (gpus->empty())
+    return absl::NotFoundError("--gpu all: this machine has no GPU");
+  if (gpus->size() > 1 && options.host_ranks == 1)
+    return absl::UnimplementedError(absl::StrCat(
+        "--gpu ", options.gpu, " names ", gpus->size(),
+        " GPUs, but a process trains on one: start one process per GPU, "
+        "mpirun -n ",
+        gpus->size() + 1, " caffe train --gpu ", options.gpu));
+  return MakeCudaDevice((*gpus)[options.host_rank % gpus->size()],
+                        options.cuda);
 }
 
 absl::StatusOr<std::unique_ptr<Device>> ChooseDevice(
     const ComputeOptions& options) {
-  if (!options.gpu.empty()) return ExplicitGpu(options.gpu);
+  if (!options.gpu.empty()) return ExplicitGpu(options);
   if (options.gpu_wanted) {
     absl::StatusOr<std::unique_ptr<Device>> gpu =
-        MakeCudaDevice(options.gpu_ordinal);
+        MakeCudaDevice(options.gpu_ordinal, options.cuda);
     if (gpu.ok()) return gpu;
     if (!options.quiet)
       LOG(WARNING) << "solver_mode is GPU, but " << gpu.status().message()
@@ -73,6 +76,27 @@ LaunchEnvironment ReadLaunchEnvironment() {
 int ComputeThreads(int asked, int ranks_on_host) {
   if (asked > 0) return asked;
   return std::max(1, AvailableCores() / std::max(1, ranks_on_host));
+}
+
+absl::StatusOr<std::vector<int>> NamedGpus(const std::string& gpu) {
+  std::vector<int> ordinals;
+  if (gpu == "all") {
+    ASSIGN_OR_RETURN(const std::vector<std::string> gpus,
+                     DescribeCudaDevices());
+    for (size_t i = 0; i < gpus.size(); ++i)
+      ordinals.push_back(static_cast<int>(i));
+    return ordinals;
+  }
+  for (const std::string& id :
+       std::vector<std::string>(absl::StrSplit(gpu, ','))) {
+    int ordinal = 0;
+    if (!absl::SimpleAtoi(id, &ordinal) || ordinal < 0)
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--gpu must be a device number, a list of them or 'all', not '", gpu,
+          "'"));
+    ordinals.push_back(ordinal);
+  }
+  return ordinals;
 }
 
 absl::StatusOr<std::unique_ptr<Compute>> MakeCompute(

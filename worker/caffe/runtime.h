@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -27,13 +28,22 @@ LaunchEnvironment ReadLaunchEnvironment();
 int ComputeThreads(int asked, int ranks_on_host);
 
 struct ComputeOptions {
-  std::string gpu;          // --gpu: explicit, its absence is an error
+  // --gpu: "0", "0,2" or "all"; explicit, its absence is an error.  Of several,
+  // this process takes the one at `host_rank`, modulo their number.
+  std::string gpu;
   bool gpu_wanted = false;  // solver_mode: GPU; its absence is a warning
   int gpu_ordinal = 0;      // solver's device_id
+  CudaOptions cuda;
+  int host_rank = 0;  // among the job's processes on this host
+  int host_ranks = 1;
   int threads = 1;          // on the CPU
   int data_threads = 0;     // of each data layer; 0: as many as `threads`
   bool quiet = false;       // no warning
 };
+
+// The device numbers that a --gpu names; "all" asks the machine.
+// InvalidArgument: neither a number, nor a list of them, nor "all".
+absl::StatusOr<std::vector<int>> NamedGpus(const std::string& gpu);
 
 // Device and layers.  NotFound, Unimplemented: a GPU asked for by --gpu.
 struct Compute {

@@ -28,12 +28,14 @@ absl::Status TrainAlone(const CaffeFlags& flags, SignalActions& actions) {
                    .gpu_wanted =
                        param.solver_mode() == caffe::SolverParameter::GPU,
                    .gpu_ordinal = param.device_id(),
+                   .cuda = CudaOptionsOf(flags),
                    .threads = threads,
                    .data_threads = flags.data_threads}));
   LOG(INFO) << "Use " << compute->device->name() << ".";
   SolverOptions options;
   options.source_name = flags.solver;
   options.actions = &actions;
+  options.sync_layers = flags.sync_layers;
   options.seed = param.random_seed() >= 0
                      ? static_cast<uint64_t>(param.random_seed())
                      : DrawSeed();

@@ -21,9 +21,11 @@ absl::StatusOr<std::unique_ptr<Compute>> ComputeOf(
   const int asked = config.threads() > 0 ? config.threads() : spec.threads();
   return MakeCompute(
       {.gpu = config.evaluator() ? "" : config.gpu(),
-       .gpu_wanted =
-           spec.solver().solver_mode() == caffe::SolverParameter::GPU,
+       .gpu_wanted = spec.solver().solver_mode() == caffe::SolverParameter::GPU,
        .gpu_ordinal = spec.solver().device_id(),
+       .cuda = options.cuda,
+       .host_rank = options.host_rank,
+       .host_ranks = options.ranks_on_host,
        .threads = ComputeThreads(asked, options.ranks_on_host),
        .data_threads = options.data_threads,
        // One process says it for all.
@@ -48,19 +50,19 @@ absl::Status Work(JobSession& session, const WorkerProcessOptions& options,
                                   .transport = transport,
                                   .actions = options.actions});
   const int rank = session.joined().rank();
-  return RunJobWorker(
-      session, {.layers = &(*compute)->layers,
-                .device = &device,
-                .metrics = &metrics,
-                .transport = transport,
-                .on_start = [&](const std::string& carriers) {
-                  if (rank != 0) return;
-                  const int level = FLAGS_minloglevel;
-                  FLAGS_minloglevel = 0;
-                  LOG(INFO) << "Workers use " << device.name()
-                            << "; data plane: " << carriers;
-                  FLAGS_minloglevel = level;
-                }});
+  return RunJobWorker(session, {.layers = &(*compute)->layers,
+                                .device = &device,
+                                .metrics = &metrics,
+                                .transport = transport,
+                                .sync_layers = options.sync_layers,
+                                .on_start = [&](const std::string& carriers) {
+                                  if (rank != 0) return;
+                                  const int level = FLAGS_minloglevel;
+                                  FLAGS_minloglevel = 0;
+                                  LOG(INFO) << "Workers use " << device.name()
+                                            << "; data plane: " << carriers;
+                                  FLAGS_minloglevel = level;
+                                }});
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "common/device/device.h"
 #include "proto/config.pb.h"
 #include "worker/solver/solver_actions.h"
 #include "worker/sync/job_session.h"
@@ -20,6 +21,10 @@ struct WorkerProcessOptions {
   std::string token;
   int ranks_on_host = 1;             // for the default number of threads
   int data_threads = 0;              // of each data layer; 0: as compute
+  // Which of them this is; of several GPUs it takes its own.
+  int host_rank = 0;
+  CudaOptions cuda;
+  bool sync_layers = false;          // see NetOptions
   SolverActions* actions = nullptr;  // borrowed, may be null
   // Called once this process has joined; may be empty.
   std::function<absl::Status(JobSession&)> on_join;

@@ -20,6 +20,14 @@ namespace {
 const std::vector<std::string> kEnvironment = {
     "OMP_NUM_THREADS=1", "OMP_WAIT_POLICY=passive", "GLOG_minloglevel=1"};
 
+// `built`, or the program of that name in CSSP_BIN_DIR.
+std::string Program(const std::string& built) {
+  const char* folder = getenv("CSSP_BIN_DIR");
+  if (folder == nullptr) return built;
+  return absl::StrCat(folder, "/",
+                      std::filesystem::path(built).filename().string());
+}
+
 std::string ControlOf(const std::string& ready_file) {
   std::ifstream in(ready_file);
   std::string line;
@@ -70,7 +78,8 @@ absl::Status Cluster::AddServer(int index) {
       "--set=exit_with_parent=true"};
   if (index > 0) args.push_back(absl::StrCat("--set=coordinator=", address_));
   ASSIGN_OR_RETURN(std::unique_ptr<ChildProcess> server,
-                   ChildProcess::Start(CSSP_PS_SERVER, args, kEnvironment));
+                   ChildProcess::Start(Program(CSSP_PS_SERVER), args,
+                                       kEnvironment));
   const absl::Time deadline = absl::Now() + absl::Seconds(30);
   std::string control;
   while ((control = ControlOf(stem + ".ready")).empty()) {
@@ -94,14 +103,14 @@ absl::Status Cluster::Submit(const control::JobSpec& spec) {
   chmod(token_file.c_str(), 0600);
   workers_.clear();
   for (int rank = 0; rank < spec.workers(); ++rank) {
-    ASSIGN_OR_RETURN(
-        std::unique_ptr<ChildProcess> worker,
-        ChildProcess::Start(
-            CSSP_CAFFE_WORKER,
-            {absl::StrCat("--job=", job_), absl::StrCat("--rank=", rank),
-             absl::StrCat("--coordinator=", address_),
-             absl::StrCat("--token_file=", token_file), "--threads=1"},
-            kEnvironment));
+    std::vector<std::string> args = {
+        absl::StrCat("--job=", job_), absl::StrCat("--rank=", rank),
+        absl::StrCat("--coordinator=", address_),
+        absl::StrCat("--token_file=", token_file), "--threads=1"};
+    args.insert(args.end(), worker_flags_.begin(), worker_flags_.end());
+    ASSIGN_OR_RETURN(std::unique_ptr<ChildProcess> worker,
+                     ChildProcess::Start(Program(CSSP_CAFFE_WORKER), args,
+                                         kEnvironment));
     workers_.push_back(std::move(worker));
   }
   return absl::OkStatus();

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -29,13 +30,19 @@ class TempFolder {
   std::string path_;
 };
 
-// Thread-confined: the test.  The first server is the coordinator.
+// Thread-confined: the test.  The first server is the coordinator.  Programs are
+// the build's, or those in the folder that CSSP_BIN_DIR names (a bundle).
 class Cluster {
  public:
   static absl::StatusOr<std::unique_ptr<Cluster>> Start(
       const TempFolder& folder, int servers);
   // The coordinator goes last.
   ~Cluster();
+
+  // Further arguments of every worker ("--gpu=0"), from the next job on.
+  void set_worker_flags(std::vector<std::string> flags) {
+    worker_flags_ = std::move(flags);
+  }
 
   // Submits `spec`, starts its workers (rank 0 brings the evaluator) and gives
   // the job's last state.
@@ -62,6 +69,7 @@ class Cluster {
   std::string address_;  // of the coordinator
   std::unique_ptr<CoordinatorClient> client_;
   std::string job_;
+  std::vector<std::string> worker_flags_;
 };
 
 }  // namespace cssp

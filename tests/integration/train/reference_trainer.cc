@@ -10,11 +10,13 @@
 namespace cssp {
 
 absl::StatusOr<std::unique_ptr<ReferenceTrainer>> ReferenceTrainer::Create(
-    const caffe::SolverParameter& solver, int workers) {
+    const caffe::SolverParameter& solver, int workers,
+    std::unique_ptr<Device> device) {
   auto trainer = std::unique_ptr<ReferenceTrainer>(
       new ReferenceTrainer(solver, workers));
   RETURN_IF_ERROR(RegisterCpuLayers(trainer->layers_));
-  trainer->device_ = MakeCpuDevice(1);
+  RETURN_IF_ERROR(RegisterCudaLayers(trainer->layers_));
+  trainer->device_ = device != nullptr ? std::move(device) : MakeCpuDevice(1);
   NetSetOptions options;
   options.seed = static_cast<uint64_t>(solver.random_seed());
   options.with_tests = false;

@@ -17,12 +17,13 @@
 
 namespace cssp {
 
-// Thread-confined: the test.  One compute thread.
+// Thread-confined: the test.  On `device`; null: the processor, one thread.
 class ReferenceTrainer {
  public:
   // REQUIRES: nets inlined, random_seed set.
   static absl::StatusOr<std::unique_ptr<ReferenceTrainer>> Create(
-      const caffe::SolverParameter& solver, int workers);
+      const caffe::SolverParameter& solver, int workers,
+      std::unique_ptr<Device> device = nullptr);
 
   absl::Status Run(int64_t clocks);
   Net& net() { return *net_; }

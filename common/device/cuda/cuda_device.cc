@@ -20,17 +20,27 @@ absl::Status NoGpu(int ordinal, const absl::Status& why) {
 }
 
 absl::Status CheckOrdinal(int ordinal) {
-  int count = 0;
-  const absl::Status counted =
-      FromCuda(cudaGetDeviceCount(&count), "this machine has none that runs");
-  if (!counted.ok()) return NoGpu(ordinal, counted);
-  if (ordinal >= 0 && ordinal < count) return absl::OkStatus();
+  const absl::StatusOr<int> count = CountCudaDevices();
+  if (!count.ok()) return NoGpu(ordinal, count.status());
+  if (ordinal >= 0 && ordinal < *count) return absl::OkStatus();
   return NoGpu(ordinal, absl::NotFoundError(absl::StrCat(
-                            "this machine has ", count,
-                            count == 1 ? " GPU" : " GPUs", ", from 0")));
+                            "this machine has ", *count,
+                            *count == 1 ? " GPU" : " GPUs", ", from 0")));
 }
 
 }  // namespace
+
+absl::StatusOr<int> CountCudaDevices() {
+  int count = 0;
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  // CUDA's own sentence speaks of versions even where there is no driver.
+  if (error == cudaErrorInsufficientDriver)
+    return absl::NotFoundError(absl::StrCat(
+        "this machine has no NVIDIA driver, or one older than CUDA ",
+        CUDART_VERSION / 1000, ".", CUDART_VERSION % 1000 / 10));
+  RETURN_IF_ERROR(FromCuda(error, "this machine has no GPU that runs"));
+  return count;
+}
 
 absl::StatusOr<std::unique_ptr<Device>> MakeCudaDevice(
     int ordinal, const CudaOptions& options) {

@@ -18,6 +18,9 @@ namespace cssp {
 
 class CudaDevice;
 
+// GPUs of this machine.  NotFound: none, no driver, or one too old.
+absl::StatusOr<int> CountCudaDevices();
+
 // Thread-safe.  Without timing: cheap to record and to wait for.
 class CudaEvent final : public Event {
  public:

@@ -2,6 +2,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/status_macros.h"
+#include "common/device/cuda/cuda_device.h"
 #include "common/device/cuda/cuda_status.h"
 #include "common/device/device.h"
 
@@ -50,8 +51,7 @@ absl::StatusOr<std::string> Describe(int ordinal) {
 }  // namespace
 
 absl::StatusOr<std::vector<std::string>> DescribeCudaDevices() {
-  int count = 0;
-  RETURN_IF_ERROR(FromCuda(cudaGetDeviceCount(&count), "no GPU that runs"));
+  ASSIGN_OR_RETURN(const int count, CountCudaDevices());
   std::vector<std::string> texts;
   for (int ordinal = 0; ordinal < count; ++ordinal) {
     ASSIGN_OR_RETURN(std::string text, Describe(ordinal));

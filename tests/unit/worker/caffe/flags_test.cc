@@ -48,6 +48,21 @@ TEST(CaffeFlagsTest, NamesMistakes) {
         << bad;
 }
 
+TEST(CaffeFlagsTest, TheGpusPart) {
+  auto flags = ParseCaffeFlags({"train", "--gpu=1"});
+  ASSERT_TRUE(flags.ok()) << flags.status();
+  EXPECT_FALSE(CudaOptionsOf(*flags).deterministic);
+  EXPECT_EQ(CudaOptionsOf(*flags).math, MathMode::kFp32);
+  flags = ParseCaffeFlags(
+      {"train", "--math=tf32", "--deterministic", "--sync_layers"});
+  ASSERT_TRUE(flags.ok()) << flags.status();
+  EXPECT_TRUE(CudaOptionsOf(*flags).deterministic);
+  EXPECT_EQ(CudaOptionsOf(*flags).math, MathMode::kTf32);
+  EXPECT_TRUE(flags->sync_layers);
+  EXPECT_EQ(ParseCaffeFlags({"train", "--math=half"}).status().message(),
+            "--math: the math mode must be fp32, tf32 or bf16, not 'half'");
+}
+
 TEST(CaffeFlagsTest, AloneItHelps) {
   auto flags = ParseCaffeFlags({});
   ASSERT_TRUE(flags.ok());

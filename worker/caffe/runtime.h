@@ -36,9 +36,9 @@ struct ComputeOptions {
   CudaOptions cuda;
   int host_rank = 0;  // among the job's processes on this host
   int host_ranks = 1;
-  int threads = 1;          // on the CPU
-  int data_threads = 0;     // of each data layer; 0: as many as `threads`
-  bool quiet = false;       // no warning
+  int threads = 1;       // on the CPU
+  int data_threads = 0;  // of each data layer; 0: as many as `threads`
+  bool quiet = false;    // no warning
 };
 
 // The device numbers that a --gpu names; "all" asks the machine.

@@ -9,7 +9,7 @@ absl::Status RegisterCudaLayers(LayerRegistry& registry,
                                 const DataOptions& data) {
   RETURN_IF_ERROR(RegisterNeutralLayers(DeviceType::kCuda, registry));
   RETURN_IF_ERROR(cuda::RegisterNeurons(registry));
-  return cuda::RegisterSources(registry);
+  return cuda::RegisterSources(registry, data);
 }
 
 }  // namespace cssp

@@ -1,7 +1,5 @@
 // The layers that bring data into a net: their batches are made by the host, in
 // pinned memory, and copied to the GPU.
-#include <memory>
-
 #include "common/base/status_macros.h"
 #include "worker/layers/cuda/cuda_layers.h"
 #include "worker/layers/cuda/host_staging.h"
@@ -13,6 +11,9 @@
 
 namespace cssp::cuda {
 namespace {
+
+// A GPU computes with one thread of the host; the others may read and decode.
+constexpr int kReadingThreads = 4;
 
 // Thread-confined: the training thread.
 class DataLayerCuda final : public DataLayer {
@@ -34,13 +35,11 @@ class DataLayerCuda final : public DataLayer {
 
 }  // namespace
 
-absl::Status RegisterSources(LayerRegistry& registry) {
-  RETURN_IF_ERROR(registry.Register(
-      "Data", DeviceType::kCuda,
-      [](const caffe::LayerParameter& param, const LayerContext& context)
-          -> absl::StatusOr<std::unique_ptr<Layer>> {
-        return std::make_unique<DataLayerCuda>(param, context);
-      }));
+absl::Status RegisterSources(LayerRegistry& registry, DataOptions options) {
+  if (options.threads == 0) options.threads = kReadingThreads;
+  RETURN_IF_ERROR(RegisterRecordLayers<DataLayerCuda>(
+      registry, DeviceType::kCuda, options));
+  RETURN_IF_ERROR(RegisterHdf5Layers(registry, DeviceType::kCuda));
   RETURN_IF_ERROR(registry.Register("DummyData", DeviceType::kCuda,
                                     MakeLayer<StagedSource<DummyDataLayer>>));
   // The net copies what the program has written into the blob.

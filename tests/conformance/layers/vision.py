@@ -160,6 +160,31 @@ def sobel():
                 [np.broadcast_to(kernel, (1, 3, 3, 3)).copy()])
 
 
+def leading(reference, axis):
+    """Axes before the channel axis count as items together."""
+    def run(bottoms, params):
+        tops = []
+        for x in bottoms:
+            y, = reference([x.reshape(-1, *x.shape[axis:])], params)
+            tops.append(y.reshape(*x.shape[:axis], *y.shape[1:]))
+        return tops
+    return run
+
+
+def channel_axes():
+    """axis names the channel axis; behind it stand the spatial ones, even none."""
+    window = Window(3, 2, 1, axes=1)
+    none = Window((), (), (), (), axes=0)
+    return [
+        Case("axis 2", f"convolution_param {{ num_output: 5 axis: 2 {window.text()} }}",
+             [[normal(2, 3, 4, 9)], [normal(1, 2, 4, 6)]], leading(convolution(window), 2),
+             [normal(5, 4, 3, seed=21), normal(5, seed=22)]),
+        Case("no spatial axis", "convolution_param { num_output: 5 axis: 3 }",
+             [[normal(2, 3, 6, 4)]], leading(convolution(none), 3),
+             [normal(5, 4, seed=21), normal(5, seed=22)], rtol=5e-5, atol=1e-5),
+    ]
+
+
 # Pooling ------------------------------------------------------------------
 
 
@@ -358,7 +383,7 @@ def im2col_case(name, x, window):
 
 
 CASES = {
-    "Convolution": convolutions(False) + [sobel()],
+    "Convolution": convolutions(False) + [sobel()] + channel_axes(),
     "Deconvolution": convolutions(True),
     "DepthwiseConvolution": [
         conv_case("3x3, pad 1", [[normal(2, 16, 5, 6)], [normal(1, 16, 4, 4)]], 16,

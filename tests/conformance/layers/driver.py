@@ -1,5 +1,6 @@
 """Case files for layer_driver and its answers (formats: case_file.h)."""
 import io
+import os
 import pathlib
 import struct
 import subprocess
@@ -14,6 +15,11 @@ DRIVER = programs.BUILD / "tests/bin/layer_driver"
 LAYER, NET, WHOLE = 0, 1, 2  # CaseKind
 OFFERS = ("force caffe", "offer caffe", "offer blocked8", "offer blocked16")
 PHASES = {"TRAIN": 0, "TEST": 1}
+# Elsewhere than here: cases go to a folder, run_cases.sh runs them on a machine
+# without Python, and their answers are read back.
+WRITE = pathlib.Path(os.environ["CSSP_CASES_TO"]) if "CSSP_CASES_TO" in os.environ else None
+READ = pathlib.Path(os.environ["CSSP_ANSWERS_FROM"]) if "CSSP_ANSWERS_FROM" in os.environ else None
+ANSWERS = (".answers", ".again")  # of two processes
 NO_GRADIENT = np.zeros((0,), np.float32)
 
 
@@ -113,18 +119,28 @@ def _call(arguments, work):
     return done.stdout
 
 
-def execute(runs, work, device="cpu"):
+def execute(name, runs, work, device="cpu"):
     """The answers of `runs`, by name, from one process in folder `work`, and whether
-    another process gave the same bytes."""
-    cases, answers = pathlib.Path(work) / "cases.bin", pathlib.Path(work) / "answers.bin"
-    cases.write_bytes(encode(runs))
-    given = []
-    for _ in range(2):
-        _call((cases, answers, device), work)
-        given.append(answers.read_bytes())
-    return {answer.name: answer for answer in decode(given[0])}, given[0] == given[1]
+    another process gave the same bytes.  `name` is that of the files."""
+    work = pathlib.Path(work)
+    cases = work / f"{name}.cases"
+    if READ is None:
+        cases.write_bytes(encode(runs))
+        for kind in ANSWERS:
+            _call((cases, work / (name + kind), device), work)
+    elif cases.read_bytes() != encode(runs):
+        raise RuntimeError(f"{cases} was written by other cases than these")
+    first, second = ((work / (name + kind)).read_bytes() for kind in ANSWERS)
+    return {answer.name: answer for answer in decode(first)}, first == second
 
 
 def registered(device="cpu"):
     """The layer types of a device."""
+    if READ is not None:
+        return (READ / "types").read_text().split()
     return _call(("--list", device), None).split()
+
+
+def write(name, runs):
+    WRITE.mkdir(parents=True, exist_ok=True)
+    (WRITE / f"{name}.cases").write_bytes(encode(runs))

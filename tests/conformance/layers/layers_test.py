@@ -1,7 +1,9 @@
 """Every registered layer against its definition in float64 and against torch.
 
-Environment: CSSP_DEVICE=cuda runs the nets on a GPU; CSSP_CONFORMANCE=full takes
-the derivative of every element; arguments name test methods (test_LRN)."""
+Environment: CSSP_DEVICE=cuda runs the nets on a GPU; CSSP_CASES_TO and
+CSSP_ANSWERS_FROM name a folder that run_cases.sh has worked on in between;
+CSSP_CONFORMANCE=full takes the derivative of every element.  Arguments name test
+methods (test_LRN)."""
 import importlib.util
 import os
 import pathlib
@@ -23,10 +25,11 @@ class LayerConformance(programs.ProgramTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.registered = driver.registered(DEVICE)
+        cls.registered = list(CASES) if driver.WRITE else driver.registered(DEVICE)
 
     def test_every_registered_type_has_an_entry(self):
         entries = set(CASES) | set(COVERED_ELSEWHERE)
+        self.assertGreater(len(self.registered), 20)
         self.assertEqual(sorted(set(self.registered) - entries), [],
                          "layer types without an entry in tests/conformance/layers")
         for layer in set(self.registered) & set(COVERED_ELSEWHERE):
@@ -46,7 +49,11 @@ class LayerConformance(programs.ProgramTest):
             for run in case.runs(layer, DEVICE):
                 self.assertNotIn(run.name, runs)
                 runs[run.name] = (case, run)
-        answers, same = driver.execute([run for _, run in runs.values()], self.work, DEVICE)
+        if driver.WRITE:
+            driver.write(layer, [run for _, run in runs.values()])
+            self.skip(f"written to {driver.WRITE}")
+        answers, same = driver.execute(layer, [run for _, run in runs.values()],
+                                       driver.READ or self.work, DEVICE)
         self.assertTrue(same, f"{layer}: another process gives other bits")
         wrong, beside_torch, pending = [], 0, 0
         for name, (case, run) in runs.items():

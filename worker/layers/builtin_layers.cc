@@ -20,16 +20,21 @@ absl::Status RegisterCpuLayers(LayerRegistry& registry,
   RETURN_IF_ERROR(cpu::RegisterEltwise(registry));
   RETURN_IF_ERROR(cpu::RegisterEuclideanLoss(registry));
   RETURN_IF_ERROR(cpu::RegisterHingeLoss(registry));
+  RETURN_IF_ERROR(cpu::RegisterIm2col(registry));
   RETURN_IF_ERROR(cpu::RegisterInnerProduct(registry));
   RETURN_IF_ERROR(cpu::RegisterLrn(registry));
+  RETURN_IF_ERROR(cpu::RegisterLstm(registry));
+  RETURN_IF_ERROR(cpu::RegisterLstmUnit(registry));
   RETURN_IF_ERROR(cpu::RegisterNeurons(registry));
   RETURN_IF_ERROR(cpu::RegisterPooling(registry));
   RETURN_IF_ERROR(cpu::RegisterPRelu(registry));
   RETURN_IF_ERROR(cpu::RegisterReduction(registry));
+  RETURN_IF_ERROR(cpu::RegisterRnn(registry));
   RETURN_IF_ERROR(cpu::RegisterScale(registry));
   RETURN_IF_ERROR(cpu::RegisterSigmoidLoss(registry));
   RETURN_IF_ERROR(cpu::RegisterSoftmax(registry));
   RETURN_IF_ERROR(cpu::RegisterSoftmaxLoss(registry));
+  RETURN_IF_ERROR(cpu::RegisterSpp(registry));
   RETURN_IF_ERROR(cpu::RegisterSplit(registry));
   return RegisterDataLayers(registry, data);
 }

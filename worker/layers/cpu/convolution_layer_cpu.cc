@@ -1,7 +1,8 @@
+#include "worker/layers/convolution_layer.h"
+
 #include <memory>
 
 #include "common/base/status_macros.h"
-#include "worker/layers/convolution_layer.h"
 #include "worker/layers/cpu/convolution_kernel.h"
 #include "worker/layers/cpu/cpu_layers.h"
 #include "worker/layers/cpu/kernels.h"

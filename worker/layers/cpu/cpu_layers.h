@@ -17,16 +17,21 @@ absl::Status RegisterDropout(LayerRegistry& registry);
 absl::Status RegisterEltwise(LayerRegistry& registry);
 absl::Status RegisterEuclideanLoss(LayerRegistry& registry);
 absl::Status RegisterHingeLoss(LayerRegistry& registry);
+absl::Status RegisterIm2col(LayerRegistry& registry);
 absl::Status RegisterInnerProduct(LayerRegistry& registry);
 absl::Status RegisterLrn(LayerRegistry& registry);
+absl::Status RegisterLstm(LayerRegistry& registry);
+absl::Status RegisterLstmUnit(LayerRegistry& registry);
 absl::Status RegisterNeurons(LayerRegistry& registry);
 absl::Status RegisterPooling(LayerRegistry& registry);
 absl::Status RegisterPRelu(LayerRegistry& registry);
 absl::Status RegisterReduction(LayerRegistry& registry);
+absl::Status RegisterRnn(LayerRegistry& registry);
 absl::Status RegisterScale(LayerRegistry& registry);
 absl::Status RegisterSigmoidLoss(LayerRegistry& registry);
 absl::Status RegisterSoftmax(LayerRegistry& registry);
 absl::Status RegisterSoftmaxLoss(LayerRegistry& registry);
+absl::Status RegisterSpp(LayerRegistry& registry);
 absl::Status RegisterSplit(LayerRegistry& registry);
 
 }  // namespace cssp::cpu

@@ -1,3 +1,5 @@
+#include "worker/layers/deconvolution_layer.h"
+
 #include <algorithm>
 #include <memory>
 #include <vector>
@@ -7,7 +9,6 @@
 #include "worker/layers/cpu/cpu_layers.h"
 #include "worker/layers/cpu/kernels.h"
 #include "worker/layers/cpu/onednn.h"
-#include "worker/layers/deconvolution_layer.h"
 
 namespace cssp::cpu {
 namespace {

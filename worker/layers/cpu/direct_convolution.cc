@@ -7,45 +7,22 @@
 
 #include "worker/layers/cpu/convolution_kernel.h"
 #include "worker/layers/cpu/kernels.h"
+#include "worker/layers/cpu/window_rows.h"
 
 namespace cssp::cpu {
 namespace {
 
 using Extents = ConvolutionProblem::Extents;
 
-// Along one axis: the windows [begin, end) in which a tap lies inside x, and
-// where it lies in the first of them.
-struct Reach {
-  int64_t begin, end, x_begin;
-};
-
-Reach ReachOf(const ConvolutionProblem& s, int axis, int64_t k) {
-  const int64_t stride = s.stride[axis];
-  const int64_t shift = k * s.dilation[axis] - s.pad[axis];
-  const int64_t begin = shift >= 0 ? 0 : (-shift + stride - 1) / stride;
-  const int64_t room = s.x[axis] - 1 - shift;
-  const int64_t end = room < 0 ? 0 : std::min(s.y[axis], room / stride + 1);
-  return {begin, std::max(begin, end), begin * stride + shift};
-}
-
 // Thread-confined: the training thread.
 class DirectConvolution final : public ConvolutionKernel {
  public:
   explicit DirectConvolution(const ConvolutionProblem& problem)
       : s_(problem),
-        axes_(static_cast<int>(problem.x.size())),
-        taps_(problem.kernel_count()),
-        bias_sums_(problem.bias ? problem.y_channels : 0) {
-    for (int64_t tap = 0; tap < taps_; ++tap) {
-      const size_t at = reach_.size();
-      reach_.resize(at + axes_);
-      int64_t rest = tap;
-      for (int axis = axes_ - 1; axis >= 0; --axis) {
-        reach_[at + axis] = ReachOf(s_, axis, rest % s_.kernel[axis]);
-        rest /= s_.kernel[axis];
-      }
-    }
-  }
+        rows_(problem.x, problem.y, problem.kernel, problem.stride, problem.pad,
+              problem.dilation),
+        taps_(rows_.taps()),
+        bias_sums_(problem.bias ? problem.y_channels : 0) {}
 
   size_t scratch_bytes() const override { return 0; }
 
@@ -53,7 +30,7 @@ class DirectConvolution final : public ConvolutionKernel {
                void*) override {
     const int64_t planes = s_.items * s_.y_channels;
     const int64_t inputs = s_.x_channels / s_.group;
-    const int64_t step = s_.stride.back();
+    const int64_t step = rows_.step();
 #pragma omp parallel for schedule(static)
     for (int64_t plane = 0; plane < planes; ++plane) {
       const int64_t o = plane % s_.y_channels;
@@ -64,7 +41,7 @@ class DirectConvolution final : public ConvolutionKernel {
         const float* w = weight + (o * inputs + c) * taps_;
         for (int64_t tap = 0; tap < taps_; ++tap) {
           const float factor = w[tap];
-          ForEachRow(tap, [=](int64_t to, int64_t from, int64_t n) {
+          rows_.ForEachRow(tap, [=](int64_t to, int64_t from, int64_t n) {
             for (int64_t i = 0; i < n; ++i) {
               out[to + i] += factor * in[from + i * step];
             }
@@ -79,7 +56,7 @@ class DirectConvolution final : public ConvolutionKernel {
     const int64_t planes = s_.items * s_.x_channels;
     const int64_t inputs = s_.x_channels / s_.group;
     const int64_t outputs = s_.y_channels / s_.group;
-    const int64_t step = s_.stride.back();
+    const int64_t step = rows_.step();
 #pragma omp parallel for schedule(static)
     for (int64_t plane = 0; plane < planes; ++plane) {
       const int64_t item = plane / s_.x_channels;
@@ -92,7 +69,7 @@ class DirectConvolution final : public ConvolutionKernel {
         const float* w = weight + (o * inputs + channel % inputs) * taps_;
         for (int64_t tap = 0; tap < taps_; ++tap) {
           const float factor = w[tap];
-          ForEachRow(tap, [=](int64_t from, int64_t to, int64_t n) {
+          rows_.ForEachRow(tap, [=](int64_t from, int64_t to, int64_t n) {
             for (int64_t i = 0; i < n; ++i) {
               out[to + i * step] += factor * in[from + i];
             }
@@ -130,7 +107,7 @@ class DirectConvolution final : public ConvolutionKernel {
   // Rows are summed in float, rows among each other in double.
   void WeightGradient(const float* x, const float* dy, bool add, float* dw) {
     const int64_t inputs = s_.x_channels / s_.group;
-    const int64_t step = s_.stride.back();
+    const int64_t step = rows_.step();
 #pragma omp parallel for schedule(static)
     for (int64_t pair = 0; pair < s_.y_channels * inputs; ++pair) {
       const int64_t o = pair / inputs;
@@ -139,7 +116,7 @@ class DirectConvolution final : public ConvolutionKernel {
         for (int64_t item = 0; item < s_.items; ++item) {
           const float* in = XPlane(x, item, o, pair % inputs);
           const float* out = dy + (item * s_.y_channels + o) * s_.y_positions();
-          ForEachRow(tap, [&](int64_t y_at, int64_t x_at, int64_t n) {
+          rows_.ForEachRow(tap, [&](int64_t y_at, int64_t x_at, int64_t n) {
             float row = 0;
 #pragma omp simd reduction(+ : row)
             for (int64_t i = 0; i < n; ++i) {
@@ -154,38 +131,9 @@ class DirectConvolution final : public ConvolutionKernel {
     }
   }
 
-  // Calls body(y offset, x offset, n) for every row of windows in which `tap`
-  // lies inside x: n elements of y side by side, of x a stride apart.
-  template <class Body>
-  void ForEachRow(int64_t tap, Body body) const {
-    const Reach* reach = &reach_[tap * axes_];
-    int64_t at[ConvolutionGeometry::kMaxSpatialAxes];
-    for (int axis = 0; axis < axes_; ++axis) {
-      if (reach[axis].begin == reach[axis].end) return;
-      at[axis] = reach[axis].begin;
-    }
-    const int last = axes_ - 1;
-    while (true) {
-      int64_t y_at = 0, x_at = 0;
-      for (int axis = 0; axis < axes_; ++axis) {
-        y_at = y_at * s_.y[axis] + at[axis];
-        x_at = x_at * s_.x[axis] + reach[axis].x_begin +
-               (at[axis] - reach[axis].begin) * s_.stride[axis];
-      }
-      body(y_at, x_at, reach[last].end - reach[last].begin);
-      int axis = last - 1;
-      for (; axis >= 0; --axis) {
-        if (++at[axis] < reach[axis].end) break;
-        at[axis] = reach[axis].begin;
-      }
-      if (axis < 0) return;
-    }
-  }
-
   const ConvolutionProblem s_;
-  const int axes_;
+  const WindowRows rows_;
   const int64_t taps_;
-  std::vector<Reach> reach_;  // tap by tap, axis by axis
   std::vector<float> bias_sums_;
 };
 

@@ -1,27 +1,12 @@
 #include "worker/layers/inner_product_layer.h"
 
-#include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
-#include "oneapi/dnnl/dnnl.h"
 #include "worker/layers/cpu/cpu_layers.h"
+#include "worker/layers/cpu/gemm.h"
 #include "worker/layers/cpu/kernels.h"
 
 namespace cssp::cpu {
 namespace {
-
-// C(m,n) = op(A) op(B) + beta * C, all row-major and dense.
-absl::Status Gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n,
-                  int64_t k, const float* a, const float* b, float beta,
-                  float* c) {
-  const dnnl_status_t status = dnnl_sgemm(
-      transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', m, n, k, 1.0f, a,
-      transpose_a ? m : k, b, transpose_b ? k : n, beta, c, n);
-  if (status == dnnl_success) return absl::OkStatus();
-  return absl::InternalError(
-      absl::StrCat("inner product: oneDNN: sgemm failed (", status, ")"));
-}
-
-float Beta(GradientMode mode) { return mode == GradientMode::kAdd ? 1 : 0; }
 
 // Thread-confined: the training thread.
 class InnerProductLayerCpu final : public InnerProductLayer {

@@ -99,12 +99,19 @@ struct Descriptions {
   // oneDNN has nothing better than its reference loops for a pass that counts:
   // a first convolution, on few channels, needs no gradient of its data.
   bool poor(bool deconvolution) const {
-    const auto is_reference = [](const char* name) {
-      return absl::StartsWith(name, "ref");
-    };
-    return is_reference(forward.impl_info_str()) ||
-           is_reference(weights.impl_info_str()) ||
-           (deconvolution && is_reference(data.impl_info_str()));
+    return Is("ref", forward) || Is("ref", weights) ||
+           (deconvolution && Is("ref", data));
+  }
+
+  // Windows are copied out and multiplied, for some pass.
+  bool gemm() const {
+    return Is("gemm", forward) || Is("gemm", weights) || Is("gemm", data);
+  }
+
+ private:
+  template <class Description>
+  static bool Is(absl::string_view kind, const Description& pd) {
+    return absl::StrContains(pd.impl_info_str(), kind);
   }
 };
 
@@ -231,6 +238,72 @@ class OneDnnConvolution final : public ConvolutionKernel {
   bool stale_ = true, stale_backward_ = true;
 };
 
+// For tensors that have to be in Caffe's layout: reordered into the layouts
+// that oneDNN likes, and back.  Thread-confined: the training thread.
+class ReorderedConvolution final : public ConvolutionKernel {
+ public:
+  ReorderedConvolution(const OneDnn& dnnl, const Terms& terms,
+                       const Descriptions& pd)
+      : dnnl_(dnnl), inside_(dnnl, terms, pd) {
+    const memory::desc x = pd.forward.src_desc(), y = pd.forward.dst_desc();
+    InitReorder(dnnl_, Plain(terms.x), x, false, &x_in_);
+    InitReorder(dnnl_, Plain(terms.y), y, false, &y_in_);
+    InitReorder(dnnl_, x, Plain(terms.x), false, &x_out_);
+    InitReorder(dnnl_, y, Plain(terms.y), false, &y_out_);
+    size_t primitives = inside_.scratch_bytes();
+    for (const BoundPrimitive* p : {&x_in_, &y_in_, &x_out_, &y_out_}) {
+      primitives = std::max(primitives, p->scratch_bytes());
+    }
+    x_at_ = Align64(primitives);
+    y_at_ = x_at_ + Align64(x.get_size());
+    scratch_bytes_ = y_at_ + y.get_size();
+  }
+
+  size_t scratch_bytes() const override { return scratch_bytes_; }
+  void WeightsChanged() override { inside_.WeightsChanged(); }
+
+  void Forward(const float* x, const float* weight, const float* bias, float* y,
+               void* scratch) override {
+    Reorder(x_in_, x, X(scratch), scratch);
+    inside_.Forward(X(scratch), weight, bias, Y(scratch), scratch);
+    Reorder(y_out_, Y(scratch), y, scratch);
+  }
+
+  void BackwardData(const float* dy, const float* weight, float* dx,
+                    void* scratch) override {
+    Reorder(y_in_, dy, Y(scratch), scratch);
+    inside_.BackwardData(Y(scratch), weight, X(scratch), scratch);
+    Reorder(x_out_, X(scratch), dx, scratch);
+  }
+
+  void BackwardWeights(const float* x, const float* dy,
+                       const GradientTensor& weight, const GradientTensor& bias,
+                       void* scratch) override {
+    Reorder(x_in_, x, X(scratch), scratch);
+    Reorder(y_in_, dy, Y(scratch), scratch);
+    inside_.BackwardWeights(X(scratch), Y(scratch), weight, bias, scratch);
+  }
+
+ private:
+  float* X(void* scratch) const { return At(scratch, x_at_); }
+  float* Y(void* scratch) const { return At(scratch, y_at_); }
+  static float* At(void* scratch, size_t offset) {
+    return reinterpret_cast<float*>(static_cast<uint8_t*>(scratch) + offset);
+  }
+
+  void Reorder(BoundPrimitive& reorder, const float* from, float* to,
+               void* scratch) {
+    reorder.Point(DNNL_ARG_FROM, from);
+    reorder.Point(DNNL_ARG_TO, to);
+    reorder.Run(dnnl_, scratch);
+  }
+
+  OneDnn dnnl_;
+  OneDnnConvolution inside_;
+  BoundPrimitive x_in_, y_in_, x_out_, y_out_;
+  size_t x_at_ = 0, y_at_ = 0, scratch_bytes_ = 0;
+};
+
 Descriptions Describe(const Terms& terms, const ConvolutionFormats& formats,
                       const dnnl::engine& engine) {
   return Descriptions(terms, InFormat(terms.x, formats.x),
@@ -250,6 +323,17 @@ ConvolutionFormats Liked(const ConvolutionProblem& s, const Terms& terms,
   }
   return {NearestFormat(any.forward.src_desc(), x),
           NearestFormat(any.forward.dst_desc(), y)};
+}
+
+// Null where oneDNN's favourite layouts bring nothing.
+std::unique_ptr<ConvolutionKernel> MakeReordered(const OneDnn& dnnl,
+                                                 const Terms& terms) {
+  const Descriptions any(terms, AnyLayout(terms.x), AnyLayout(terms.y),
+                         dnnl.engine);
+  const Descriptions pd(terms, any.forward.src_desc(), any.forward.dst_desc(),
+                        dnnl.engine);
+  if (pd.gemm() || pd.poor(/*deconvolution=*/true)) return nullptr;
+  return std::make_unique<ReorderedConvolution>(dnnl, terms, pd);
 }
 
 }  // namespace
@@ -283,6 +367,10 @@ absl::StatusOr<std::unique_ptr<ConvolutionKernel>> MakeConvolutionKernel(
     const OneDnn dnnl;
     const Terms terms(problem);
     const Descriptions pd = Describe(terms, formats, dnnl.engine);
+    if (plain && !problem.blockable) {
+      kernel = MakeReordered(dnnl, terms);
+      if (kernel != nullptr) return;
+    }
     if (plain && pd.poor(problem.deconvolution)) return;
     kernel = std::make_unique<OneDnnConvolution>(dnnl, terms, pd);
   });

@@ -8,15 +8,14 @@ namespace {
 
 // One window, clipped to the bottom.
 struct Clipped {
-  int64_t begin[2], end[2];
+  int64_t begin[3], end[3];
   float area;  // of the window clipped to the padded bottom
 };
 
-Clipped Clip(const PoolShape& s, int64_t oh, int64_t ow) {
+Clipped Clip(const PoolShape& s, const int64_t (&at)[3]) {
   Clipped c;
-  const int64_t at[2] = {oh, ow};
   c.area = 1;
-  for (int i = 0; i < 2; ++i) {
+  for (int i = 0; i < 3; ++i) {
     const int64_t begin = at[i] * s.stride[i] - s.pad[i];
     const int64_t end = std::min(begin + s.kernel[i], s.in[i] + s.pad[i]);
     c.area *= static_cast<float>(std::max<int64_t>(end - begin, 1));
@@ -26,26 +25,32 @@ Clipped Clip(const PoolShape& s, int64_t oh, int64_t ow) {
   return c;
 }
 
-// Calls body(plane, oh, ow, window) for every window of the planes, which are
-// dealt to threads whole: no two threads touch one plane.
+// Calls body(plane, index among all windows, window) for every window of the
+// planes, which are dealt to threads whole: no two threads touch one plane.
 template <class Body>
 void ForEachWindow(const PoolShape& s, Body body) {
   const int64_t planes = s.view.items * s.view.blocks;
 #pragma omp parallel for schedule(static)
   for (int64_t plane = 0; plane < planes; ++plane) {
-    for (int64_t oh = 0; oh < s.out[0]; ++oh) {
-      for (int64_t ow = 0; ow < s.out[1]; ++ow) {
-        body(plane, (plane * s.out[0] + oh) * s.out[1] + ow, Clip(s, oh, ow));
+    int64_t out = plane * s.windows();
+    for (int64_t od = 0; od < s.out[0]; ++od) {
+      for (int64_t oh = 0; oh < s.out[1]; ++oh) {
+        for (int64_t ow = 0; ow < s.out[2]; ++ow, ++out) {
+          body(plane, out, Clip(s, {od, oh, ow}));
+        }
       }
     }
   }
 }
 
-// Calls body(index h*W+w) for the elements of a window.
+// Calls body(row-major index) for the elements of a window.
 template <class Body>
 inline void ForEachElement(const PoolShape& s, const Clipped& c, Body body) {
-  for (int64_t h = c.begin[0]; h < c.end[0]; ++h) {
-    for (int64_t w = c.begin[1]; w < c.end[1]; ++w) body(h * s.in[1] + w);
+  for (int64_t d = c.begin[0]; d < c.end[0]; ++d) {
+    for (int64_t h = c.begin[1]; h < c.end[1]; ++h) {
+      const int64_t row = (d * s.in[1] + h) * s.in[2];
+      for (int64_t w = c.begin[2]; w < c.end[2]; ++w) body(row + w);
+    }
   }
 }
 
@@ -54,6 +59,8 @@ void ZeroUnless(bool add, const PoolShape& s, float* gradient) {
   Fill(gradient, s.view.items * s.view.blocks * s.view.block_size(),
        [](int64_t) { return 0.0f; });
 }
+
+inline float Activation(float x) { return std::max(x, 0.0f); }
 
 template <int kLanes>
 void MaxForward(const PoolShape& s, const float* bottom, float* top,
@@ -82,8 +89,8 @@ void MaxForward(const PoolShape& s, const float* bottom, float* top,
 }
 
 template <int kLanes>
-void MaxBackward(const PoolShape& s, const int32_t* chosen, const float* dy,
-                 float* dx) {
+void ChosenBackward(const PoolShape& s, const int32_t* chosen, const float* dy,
+                    float* dx) {
   const int64_t plane_size = s.view.block_size();
   ForEachWindow(s, [&](int64_t plane, int64_t out, const Clipped&) {
     float* target = dx + plane * plane_size;
@@ -120,35 +127,143 @@ void AveBackward(const PoolShape& s, const float* dy, float* dx) {
   });
 }
 
+// The first element at which the running sum exceeds `threshold`; the window's
+// first element where nothing is positive, -1 where nothing is.
+template <int kLanes>
+int32_t Pick(const PoolShape& s, const Clipped& c, const float* x,
+             float threshold) {
+  int32_t first = -1, picked = -1, last_positive = -1;
+  float running = 0;
+  ForEachElement(s, c, [&](int64_t at) {
+    const float a = Activation(x[at * kLanes]);
+    running += a;
+    if (first < 0) first = static_cast<int32_t>(at);
+    if (a > 0) last_positive = static_cast<int32_t>(at);
+    if (picked < 0 && running > threshold) picked = static_cast<int32_t>(at);
+  });
+  return picked >= 0 ? picked : last_positive >= 0 ? last_positive : first;
+}
+
+template <int kLanes>
+void StochasticForward(const PoolShape& s, const DrawSite& site,
+                       int64_t first_draw, const float* bottom, float* top,
+                       int32_t* chosen) {
+  const int64_t plane_size = s.view.block_size(), windows = s.windows();
+  ForEachWindow(s, [&](int64_t plane, int64_t out, const Clipped& c) {
+    const int64_t item = plane / s.view.blocks, block = plane % s.view.blocks;
+    const int64_t valid = s.view.valid_lanes(block);
+    for (int64_t l = 0; l < kLanes; ++l) {
+      const float* x = bottom + plane * plane_size + l;
+      float sum = 0;
+      ForEachElement(s, c,
+                     [&](int64_t at) { sum += Activation(x[at * kLanes]); });
+      const int64_t channel = item * s.view.channels + block * kLanes + l;
+      const int64_t draw =
+          first_draw + channel * windows + out - plane * windows;
+      const float u =
+          UnitFloat(DrawBlock(site, static_cast<uint32_t>(draw / 4))[draw % 4]);
+      const int32_t at = l < valid ? Pick<kLanes>(s, c, x, u * sum) : -1;
+      chosen[out * kLanes + l] = at;
+      top[out * kLanes + l] = at < 0 ? 0 : x[at * kLanes];
+    }
+  });
+}
+
+template <int kLanes>
+void WeightedForward(const PoolShape& s, const float* bottom, float* top) {
+  const int64_t plane_size = s.view.block_size();
+  ForEachWindow(s, [&](int64_t plane, int64_t out, const Clipped& c) {
+    const float* x = bottom + plane * plane_size;
+    float sum[kLanes] = {}, squares[kLanes] = {};
+    ForEachElement(s, c, [&](int64_t at) {
+      for (int l = 0; l < kLanes; ++l) {
+        const float a = Activation(x[at * kLanes + l]);
+        sum[l] += a;
+        squares[l] += a * a;
+      }
+    });
+    for (int l = 0; l < kLanes; ++l) {
+      top[out * kLanes + l] = sum[l] > 0 ? squares[l] / sum[l] : 0;
+    }
+  });
+}
+
+// d(Q/S)/da = (2a - Q/S) / S.
+template <int kLanes>
+void WeightedBackward(const PoolShape& s, const float* bottom, const float* dy,
+                      float* dx) {
+  const int64_t plane_size = s.view.block_size();
+  ForEachWindow(s, [&](int64_t plane, int64_t out, const Clipped& c) {
+    for (int l = 0; l < kLanes; ++l) {
+      const float* x = bottom + plane * plane_size + l;
+      float* target = dx + plane * plane_size + l;
+      float sum = 0, squares = 0;
+      ForEachElement(s, c, [&](int64_t at) {
+        const float a = Activation(x[at * kLanes]);
+        sum += a;
+        squares += a * a;
+      });
+      if (!(sum > 0)) continue;
+      const float scale = dy[out * kLanes + l] / sum, mean = squares / sum;
+      ForEachElement(s, c, [&](int64_t at) {
+        const float a = x[at * kLanes];
+        if (a > 0) target[at * kLanes] += scale * (2 * a - mean);
+      });
+    }
+  });
+}
+
 }  // namespace
 
 void MaxPoolForward(const PoolShape& s, const float* bottom, float* top,
                     int32_t* chosen) {
-  if (s.view.lanes == 1) return MaxForward<1>(s, bottom, top, chosen);
-  if (s.view.lanes == 8) return MaxForward<8>(s, bottom, top, chosen);
-  MaxForward<16>(s, bottom, top, chosen);
-}
-
-void MaxPoolBackward(const PoolShape& s, const int32_t* chosen,
-                     const float* dy, bool add, float* dx) {
-  ZeroUnless(add, s, dx);
-  if (s.view.lanes == 1) return MaxBackward<1>(s, chosen, dy, dx);
-  if (s.view.lanes == 8) return MaxBackward<8>(s, chosen, dy, dx);
-  MaxBackward<16>(s, chosen, dy, dx);
+  WithLanes(s.view.lanes, [&](auto lanes) {
+    MaxForward<decltype(lanes)::value>(s, bottom, top, chosen);
+  });
 }
 
 void AvePoolForward(const PoolShape& s, const float* bottom, float* top) {
-  if (s.view.lanes == 1) return AveForward<1>(s, bottom, top);
-  if (s.view.lanes == 8) return AveForward<8>(s, bottom, top);
-  AveForward<16>(s, bottom, top);
+  WithLanes(s.view.lanes, [&](auto lanes) {
+    AveForward<decltype(lanes)::value>(s, bottom, top);
+  });
 }
 
-void AvePoolBackward(const PoolShape& s, const float* dy, bool add,
-                     float* dx) {
+void AvePoolBackward(const PoolShape& s, const float* dy, bool add, float* dx) {
   ZeroUnless(add, s, dx);
-  if (s.view.lanes == 1) return AveBackward<1>(s, dy, dx);
-  if (s.view.lanes == 8) return AveBackward<8>(s, dy, dx);
-  AveBackward<16>(s, dy, dx);
+  WithLanes(s.view.lanes, [&](auto lanes) {
+    AveBackward<decltype(lanes)::value>(s, dy, dx);
+  });
+}
+
+void StochasticPoolForward(const PoolShape& s, const DrawSite& site,
+                           int64_t first_draw, const float* bottom, float* top,
+                           int32_t* chosen) {
+  WithLanes(s.view.lanes, [&](auto lanes) {
+    StochasticForward<decltype(lanes)::value>(s, site, first_draw, bottom, top,
+                                              chosen);
+  });
+}
+
+void ChosenPoolBackward(const PoolShape& s, const int32_t* chosen,
+                        const float* dy, bool add, float* dx) {
+  ZeroUnless(add, s, dx);
+  WithLanes(s.view.lanes, [&](auto lanes) {
+    ChosenBackward<decltype(lanes)::value>(s, chosen, dy, dx);
+  });
+}
+
+void WeightedPoolForward(const PoolShape& s, const float* bottom, float* top) {
+  WithLanes(s.view.lanes, [&](auto lanes) {
+    WeightedForward<decltype(lanes)::value>(s, bottom, top);
+  });
+}
+
+void WeightedPoolBackward(const PoolShape& s, const float* bottom,
+                          const float* dy, bool add, float* dx) {
+  ZeroUnless(add, s, dx);
+  WithLanes(s.view.lanes, [&](auto lanes) {
+    WeightedBackward<decltype(lanes)::value>(s, bottom, dy, dx);
+  });
 }
 
 }  // namespace cssp::cpu

@@ -2,12 +2,15 @@
 #ifndef CSSP_TESTS_UNIT_WORKER_LAYERS_CONVOLUTION_TESTING_H_
 #define CSSP_TESTS_UNIT_WORKER_LAYERS_CONVOLUTION_TESTING_H_
 
+#include <cmath>
 #include <cstdint>
 #include <ostream>
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "tests/testing/layer_runner.h"
+#include "tests/unit/worker/layers/index_testing.h"
 
 namespace cssp::testing {
 
@@ -26,23 +29,6 @@ struct ConvolutionCase {
 
 inline void PrintTo(const ConvolutionCase& c, std::ostream* out) {
   *out << c.name;
-}
-
-// The digits of `index` in the mixed base `extents`, last one fastest.
-inline std::vector<int64_t> Digits(int64_t index,
-                                   const std::vector<int64_t>& extents) {
-  std::vector<int64_t> digits(extents.size());
-  for (size_t i = extents.size(); i-- > 0;) {
-    digits[i] = index % extents[i];
-    index /= extents[i];
-  }
-  return digits;
-}
-
-inline int64_t Product(const std::vector<int64_t>& extents) {
-  int64_t count = 1;
-  for (const int64_t e : extents) count *= e;
-  return count;
 }
 
 // Calls body(index in x, index in weight, index in y) for every product that

@@ -10,6 +10,8 @@
 #include "gtest/gtest.h"
 #include "tests/testing/gradient_checker.h"
 #include "tests/testing/layer_runner.h"
+#include "tests/unit/worker/layers/index_testing.h"
+#include "worker/net/philox.h"
 
 namespace cssp::testing {
 namespace {
@@ -18,36 +20,114 @@ struct Case {
   const char* name;
   const char* fields;
   Shape bottom;
-  int64_t kernel[2], stride[2], pad[2];
-  int64_t out[2];
+  std::vector<int64_t> kernel, stride, pad;  // an entry a spatial axis
+  std::vector<int64_t> out;
 };
 
 void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
 
 const Case kCases[] = {
-    {"TwoByTwo", "kernel_size: 2 stride: 2", {2, 3, 4, 6}, {2, 2}, {2, 2},
-     {0, 0}, {2, 3}},
+    {"TwoByTwo",
+     "kernel_size: 2 stride: 2",
+     {2, 3, 4, 6},
+     {2, 2},
+     {2, 2},
+     {0, 0},
+     {2, 3}},
     // cifar10_quick: 32 -> 16, the last window overflows by one.
-    {"CeilOverflow", "kernel_size: 3 stride: 2", {2, 3, 8, 8}, {3, 3}, {2, 2},
-     {0, 0}, {4, 4}},
-    {"Floor", "kernel_size: 3 stride: 2 round_mode: FLOOR", {1, 2, 8, 8},
-     {3, 3}, {2, 2}, {0, 0}, {3, 3}},
-    {"PadNoOverflow", "kernel_size: 3 stride: 2 pad: 1", {1, 2, 5, 7}, {3, 3},
-     {2, 2}, {1, 1}, {3, 4}},
-    {"PadAndOverflow", "kernel_size: 3 stride: 2 pad: 1", {1, 2, 6, 8},
-     {3, 3}, {2, 2}, {1, 1}, {4, 5}},
+    {"CeilOverflow",
+     "kernel_size: 3 stride: 2",
+     {2, 3, 8, 8},
+     {3, 3},
+     {2, 2},
+     {0, 0},
+     {4, 4}},
+    {"Floor",
+     "kernel_size: 3 stride: 2 round_mode: FLOOR",
+     {1, 2, 8, 8},
+     {3, 3},
+     {2, 2},
+     {0, 0},
+     {3, 3}},
+    {"PadNoOverflow",
+     "kernel_size: 3 stride: 2 pad: 1",
+     {1, 2, 5, 7},
+     {3, 3},
+     {2, 2},
+     {1, 1},
+     {3, 4}},
+    {"PadAndOverflow",
+     "kernel_size: 3 stride: 2 pad: 1",
+     {1, 2, 6, 8},
+     {3, 3},
+     {2, 2},
+     {1, 1},
+     {4, 5}},
     // ceil gives 4 windows, the last would start at 5 + 1 - 1: dropped.
-    {"PadLastDropped", "kernel_size: 2 stride: 2 pad: 1", {1, 2, 5, 5},
-     {2, 2}, {2, 2}, {1, 1}, {3, 3}},
-    {"StrideOne", "kernel_size: 3 stride: 1 pad: 1", {1, 9, 4, 4}, {3, 3},
-     {1, 1}, {1, 1}, {4, 4}},
+    {"PadLastDropped",
+     "kernel_size: 2 stride: 2 pad: 1",
+     {1, 2, 5, 5},
+     {2, 2},
+     {2, 2},
+     {1, 1},
+     {3, 3}},
+    {"StrideOne",
+     "kernel_size: 3 stride: 1 pad: 1",
+     {1, 9, 4, 4},
+     {3, 3},
+     {1, 1},
+     {1, 1},
+     {4, 4}},
     {"Rectangle",
      "kernel_h: 2 kernel_w: 3 stride_h: 1 stride_w: 2 pad_h: 0 pad_w: 1",
-     {1, 2, 4, 7}, {2, 3}, {1, 2}, {0, 1}, {3, 4}},
-    {"Global", "global_pooling: true", {2, 3, 3, 5}, {3, 5}, {1, 1}, {0, 0},
+     {1, 2, 4, 7},
+     {2, 3},
+     {1, 2},
+     {0, 1},
+     {3, 4}},
+    {"Global",
+     "global_pooling: true",
+     {2, 3, 3, 5},
+     {3, 5},
+     {1, 1},
+     {0, 0},
      {1, 1}},
-    {"WholeBlocks", "kernel_size: 3 stride: 2", {1, 16, 4, 4}, {3, 3}, {2, 2},
-     {0, 0}, {2, 2}},
+    {"WholeBlocks",
+     "kernel_size: 3 stride: 2",
+     {1, 16, 4, 4},
+     {3, 3},
+     {2, 2},
+     {0, 0},
+     {2, 2}},
+    {"OneAxis", "kernel_size: 3 stride: 2", {2, 3, 8}, {3}, {2}, {0}, {4}},
+    {"OneAxisPadded",
+     "kernel_size: 3 stride: 2 pad: 1",
+     {1, 2, 6},
+     {3},
+     {2},
+     {1},
+     {4}},
+    {"ThreeAxes",
+     "kernel_size: 2 stride: 2",
+     {2, 2, 4, 3, 4},
+     {2, 2, 2},
+     {2, 2, 2},
+     {0, 0, 0},
+     {2, 2, 2}},
+    {"ThreeAxesPadded",
+     "kernel_size: 3 stride: 2 pad: 1",
+     {1, 2, 4, 3, 5},
+     {3, 3, 3},
+     {2, 2, 2},
+     {1, 1, 1},
+     {3, 2, 3}},
+    {"ThreeAxesGlobal",
+     "global_pooling: true",
+     {1, 3, 2, 3, 2},
+     {2, 3, 2},
+     {1, 1, 1},
+     {0, 0, 0},
+     {1, 1, 1}},
 };
 
 std::string Text(const Case& c, const char* pool) {
@@ -55,37 +135,75 @@ std::string Text(const Case& c, const char* pool) {
                       c.fields, " }");
 }
 
+bool Padded(const Case& c) {
+  return std::any_of(c.pad.begin(), c.pad.end(),
+                     [](int64_t pad) { return pad > 0; });
+}
+
+Shape TopShape(const Case& c) {
+  Shape top = c.bottom;
+  for (size_t i = 0; i < c.out.size(); ++i) top.set_dim(2 + i, c.out[i]);
+  return top;
+}
+
+struct Element {
+  int64_t index;  // in its plane
+  double value;
+};
+
+// Calls body(elements clipped to the bottom, size of the window clipped to the
+// padded bottom) for every window, in order.
+template <class Body>
+void ForEachWindow(const Case& c, const Values& x, Body body) {
+  const std::vector<int64_t> in(c.bottom.dims().begin() + 2,
+                                c.bottom.dims().end());
+  for (int64_t plane = 0; plane < c.bottom.count(0, 2); ++plane)
+    for (int64_t o = 0; o < Product(c.out); ++o) {
+      const auto at = Digits(o, c.out);
+      std::vector<Element> elements;
+      double size = 1;
+      for (size_t i = 0; i < in.size(); ++i) {
+        const int64_t begin = at[i] * c.stride[i] - c.pad[i];
+        size *= std::min(begin + c.kernel[i], in[i] + c.pad[i]) - begin;
+      }
+      for (int64_t k = 0; k < Product(c.kernel); ++k) {
+        const auto tap = Digits(k, c.kernel);
+        int64_t index = 0;
+        bool inside = true;
+        for (size_t i = 0; i < in.size(); ++i) {
+          const int64_t e = at[i] * c.stride[i] - c.pad[i] + tap[i];
+          inside = inside && e >= 0 && e < in[i];
+          index = index * in[i] + e;
+        }
+        if (inside) elements.push_back({index, x[plane * Product(in) + index]});
+      }
+      body(elements, size);
+    }
+}
+
 // Caffe's definition, window by window.  `mask` may be null.
 Values Reference(const Case& c, bool max, const Values& x, Values* mask) {
-  const int64_t h = c.bottom.dim(2), w = c.bottom.dim(3);
   Values y;
-  for (int64_t plane = 0; plane < c.bottom.count(0, 2); ++plane)
-    for (int64_t oy = 0; oy < c.out[0]; ++oy)
-      for (int64_t ox = 0; ox < c.out[1]; ++ox) {
-        int64_t y0 = oy * c.stride[0] - c.pad[0];
-        int64_t x0 = ox * c.stride[1] - c.pad[1];
-        int64_t y1 = std::min(y0 + c.kernel[0], h + c.pad[0]);
-        int64_t x1 = std::min(x0 + c.kernel[1], w + c.pad[1]);
-        const double size = (y1 - y0) * (x1 - x0);
-        y0 = std::max<int64_t>(y0, 0);
-        x0 = std::max<int64_t>(x0, 0);
-        y1 = std::min(y1, h);
-        x1 = std::min(x1, w);
-        double sum = 0, best = -std::numeric_limits<double>::infinity();
-        int64_t index = -1;
-        for (int64_t i = y0; i < y1; ++i)
-          for (int64_t j = x0; j < x1; ++j) {
-            const double v = x[(plane * h + i) * w + j];
-            sum += v;
-            if (v > best) {
-              best = v;
-              index = i * w + j;
-            }
-          }
-        y.push_back(static_cast<float>(max ? best : sum / size));
-        if (mask != nullptr) mask->push_back(static_cast<float>(index));
-      }
+  ForEachWindow(c, x, [&](const std::vector<Element>& window, double size) {
+    double sum = 0;
+    Element best{-1, -std::numeric_limits<double>::infinity()};
+    for (const Element& e : window) {
+      sum += e.value;
+      if (e.value > best.value) best = e;
+    }
+    y.push_back(static_cast<float>(max ? best.value : sum / size));
+    if (mask != nullptr) mask->push_back(static_cast<float>(best.index));
+  });
   return y;
+}
+
+// As activations behind a ReLU are: a third of them zero.
+Values Activations(int64_t count, uint64_t seed) {
+  Values values = Distinct(count, seed);
+  for (size_t i = 0; i < values.size(); ++i) {
+    values[i] = i % 3 == 0 ? 0 : std::fabs(values[i]);
+  }
+  return values;
 }
 
 class PoolingLayerTest : public ::testing::TestWithParam<Case> {};
@@ -95,18 +213,16 @@ TEST_P(PoolingLayerTest, ForwardIsTheDefinition) {
   for (bool max : {true, false}) {
     for (Offer offer : {Offer::kForceCaffe, Offer::kCaffe, Offer::kBlocked8,
                         Offer::kBlocked16}) {
-      auto run = LayerRunner::Create(Text(c, max ? "MAX" : "AVE"),
-                                     caffe::TRAIN, {c.bottom}, offer);
+      auto run = LayerRunner::Create(Text(c, max ? "MAX" : "AVE"), caffe::TRAIN,
+                                     {c.bottom}, offer);
       ASSERT_TRUE(run.ok()) << run.status();
       LayerRunner& r = **run;
-      ASSERT_EQ(r.top_shapes()[0], Shape({c.bottom.dim(0), c.bottom.dim(1),
-                                          c.out[0], c.out[1]}));
+      ASSERT_EQ(r.top_shapes()[0], TopShape(c));
       r.bottom[0] = Distinct(c.bottom.count(), 1);
       ASSERT_TRUE(r.Forward().ok());
       EXPECT_THAT(r.top[0],
-                  ::testing::Pointwise(
-                      ::testing::FloatNear(1e-4),
-                      Reference(c, max, r.bottom[0], nullptr)))
+                  ::testing::Pointwise(::testing::FloatNear(1e-4),
+                                       Reference(c, max, r.bottom[0], nullptr)))
           << OfferName(offer) << (max ? " MAX" : " AVE");
     }
   }
@@ -128,9 +244,9 @@ TEST_P(PoolingLayerTest, AveGradients) {
 
 TEST_P(PoolingLayerTest, SecondTopHoldsTheIndices) {
   const Case& c = GetParam();
-  auto run = LayerRunner::Create(
-      absl::StrCat("top: 'a' top: 'mask' ", Text(c, "MAX")), caffe::TRAIN,
-      {c.bottom}, Offer::kBlocked16);
+  auto run =
+      LayerRunner::Create(absl::StrCat("top: 'a' top: 'mask' ", Text(c, "MAX")),
+                          caffe::TRAIN, {c.bottom}, Offer::kBlocked16);
   ASSERT_TRUE(run.ok()) << run.status();
   LayerRunner& r = **run;
   r.bottom[0] = Distinct(c.bottom.count(), 1);
@@ -144,23 +260,138 @@ TEST_P(PoolingLayerTest, SecondTopHoldsTheIndices) {
   Values expected(c.bottom.count(), 0.0f);
   const int64_t plane = c.bottom.count_from(2);
   for (size_t i = 0; i < mask.size(); ++i) {
-    expected[i / (c.out[0] * c.out[1]) * plane +
-             static_cast<int64_t>(mask[i])] += dy[i];
+    expected[i / Product(c.out) * plane + static_cast<int64_t>(mask[i])] +=
+        dy[i];
   }
   EXPECT_THAT(r.bottom_gradient[0],
               ::testing::Pointwise(::testing::FloatNear(1e-5), expected));
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    All, PoolingLayerTest, ::testing::ValuesIn(kCases),
-    [](const auto& info) { return std::string(info.param.name); });
+TEST_P(PoolingLayerTest, StochasticMeanIsTheDefinition) {
+  const Case& c = GetParam();
+  if (Padded(c)) return;
+  for (Offer offer :
+       {Offer::kForceCaffe, Offer::kBlocked8, Offer::kBlocked16}) {
+    auto run = LayerRunner::Create(Text(c, "STOCHASTIC"), caffe::TEST,
+                                   {c.bottom}, offer);
+    ASSERT_TRUE(run.ok()) << run.status();
+    LayerRunner& r = **run;
+    r.bottom[0] = Activations(c.bottom.count(), 1);
+    ASSERT_TRUE(r.Forward().ok());
+    Values expected;
+    ForEachWindow(c, r.bottom[0],
+                  [&](const std::vector<Element>& window, double) {
+                    double sum = 0, squares = 0;
+                    for (const Element& e : window) {
+                      sum += e.value;
+                      squares += e.value * e.value;
+                    }
+                    expected.push_back(sum > 0 ? squares / sum : 0);
+                  });
+    EXPECT_THAT(r.top[0],
+                ::testing::Pointwise(::testing::FloatNear(1e-4), expected))
+        << OfferName(offer);
+  }
+  Values positive = Distinct(c.bottom.count(), 2);
+  for (float& v : positive) v = std::fabs(v) + 0.5f;
+  EXPECT_EQ(CheckGradients({.layer = Text(c, "STOCHASTIC"),
+                            .bottom = {c.bottom},
+                            .phase = caffe::TEST,
+                            .values = {positive}}),
+            "");
+}
+
+// The draw is Philox's, element by element, whatever the format; the gradient
+// goes where the value came from.
+TEST_P(PoolingLayerTest, StochasticTakesTheWindowsDraw) {
+  const Case& c = GetParam();
+  if (Padded(c)) return;
+  for (Offer offer :
+       {Offer::kForceCaffe, Offer::kBlocked8, Offer::kBlocked16}) {
+    auto run = LayerRunner::Create(Text(c, "STOCHASTIC"), caffe::TRAIN,
+                                   {c.bottom}, offer);
+    ASSERT_TRUE(run.ok()) << run.status();
+    LayerRunner& r = **run;
+    r.state().clock = 5;
+    r.bottom[0] = Activations(c.bottom.count(), 1);
+    ASSERT_TRUE(r.Forward().ok());
+    const DrawSite site{.seed = r.state().seed, .clock = 5, .layer = 3};
+    const int64_t plane = c.bottom.count_from(2);
+    Values top, gradient(c.bottom.count(), 0.0f);
+    const Values dy = Normal(r.top[0].size(), 3);
+    ForEachWindow(
+        c, r.bottom[0], [&](const std::vector<Element>& window, double) {
+          const uint32_t i = top.size();
+          float sum = 0, running = 0;
+          for (const Element& e : window) sum += e.value;
+          const float threshold =
+              UnitFloat(DrawBlock(site, i / 4)[i % 4]) * sum;
+          const auto picked =
+              std::find_if(window.begin(), window.end(), [&](const Element& e) {
+                running += e.value;
+                return running > threshold;
+              });
+          const Element& e = picked == window.end() ? window[0] : *picked;
+          top.push_back(static_cast<float>(e.value));
+          gradient[i / Product(c.out) * plane + e.index] += dy[i];
+        });
+    EXPECT_EQ(r.top[0], top) << OfferName(offer);
+    ASSERT_TRUE(r.Backward({dy}, GradientMode::kWrite).ok());
+    EXPECT_THAT(r.bottom_gradient[0],
+                ::testing::Pointwise(::testing::FloatNear(1e-5), gradient));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, PoolingLayerTest, ::testing::ValuesIn(kCases),
+                         [](const auto& info) {
+                           return std::string(info.param.name);
+                         });
+
+// The statistic itself: elements are chosen as often as they weigh, zeros
+// never.
+TEST(PoolingLayer, StochasticSamplesInProportion) {
+  auto run = LayerRunner::Create(
+      "type: 'Pooling' pooling_param { pool: STOCHASTIC kernel_size: 2 }",
+      caffe::TRAIN, {{1, 1, 2, 2}});
+  ASSERT_TRUE(run.ok()) << run.status();
+  LayerRunner& r = **run;
+  r.bottom[0] = {1, 0, 5, 2};
+  int counts[6] = {};
+  const int kDraws = 8000;
+  for (int i = 0; i < kDraws; ++i) {
+    r.state().clock = i;
+    ASSERT_TRUE(r.Forward().ok());
+    ++counts[static_cast<int>(r.top[0][0])];
+  }
+  EXPECT_EQ(counts[0], 0);
+  for (int weight : {1, 2, 5}) {
+    EXPECT_NEAR(counts[weight], kDraws * weight / 8.0, 4 * 45) << weight;
+  }
+}
+
+TEST(PoolingLayer, StochasticTakesWhatIsNotPositiveForZero) {
+  for (caffe::Phase phase : {caffe::TRAIN, caffe::TEST}) {
+    auto run = LayerRunner::Create(
+        "type: 'Pooling' pooling_param { pool: STOCHASTIC kernel_size: 2 "
+        "stride: 2 }",
+        phase, {{1, 1, 2, 4}});
+    ASSERT_TRUE(run.ok()) << run.status();
+    LayerRunner& r = **run;
+    r.bottom[0] = {-1, 3, 0, 0, -2, -3, 0, 0};
+    ASSERT_TRUE(r.Forward().ok());
+    EXPECT_EQ(r.top[0], Values({3, 0}));
+    ASSERT_TRUE(r.Backward({{1, 1}}, GradientMode::kWrite).ok());
+    EXPECT_EQ(r.bottom_gradient[0][1], 1);
+    EXPECT_EQ(r.bottom_gradient[0][0], 0);
+  }
+}
 
 TEST(PoolingLayer, TiesGoToTheFirst) {
-  for (Offer offer : {Offer::kForceCaffe, Offer::kBlocked8,
-                      Offer::kBlocked16}) {
-    auto run = LayerRunner::Create(
-        "type: 'Pooling' pooling_param { kernel_size: 2 }", caffe::TRAIN,
-        {{1, 1, 2, 2}}, offer);
+  for (Offer offer :
+       {Offer::kForceCaffe, Offer::kBlocked8, Offer::kBlocked16}) {
+    auto run =
+        LayerRunner::Create("type: 'Pooling' pooling_param { kernel_size: 2 }",
+                            caffe::TRAIN, {{1, 1, 2, 2}}, offer);
     ASSERT_TRUE(run.ok()) << run.status();
     (*run)->bottom[0] = {3, 3, 3, 3};
     ASSERT_TRUE((*run)->Forward().ok());
@@ -182,7 +413,7 @@ TEST(PoolingLayer, RefusesWhatIsWrong) {
       {"kernel_size: 4", "larger than the padded bottom"},
       {"kernel_size: 2 kernel_h: 2 kernel_w: 2", "either kernel_size"},
       {"global_pooling: true kernel_size: 2", "excludes"},
-      {"pool: STOCHASTIC kernel_size: 2", "STOCHASTIC"},
+      {"pool: STOCHASTIC kernel_size: 2 pad: 1", "STOCHASTIC"},
   };
   for (const auto& c : cases) {
     auto run = LayerRunner::Create(
@@ -192,6 +423,16 @@ TEST(PoolingLayer, RefusesWhatIsWrong) {
     EXPECT_THAT(std::string(run.status().message()),
                 ::testing::HasSubstr(c.message));
   }
+  for (const Shape& bottom : {Shape({2, 3}), Shape({1, 1, 2, 2, 2, 2})}) {
+    auto run =
+        LayerRunner::Create("type: 'Pooling' pooling_param { kernel_size: 1 }",
+                            caffe::TRAIN, {bottom});
+    EXPECT_THAT(run.status().ToString(), ::testing::HasSubstr("3 to 5 axes"));
+  }
+  auto run = LayerRunner::Create(
+      "type: 'Pooling' pooling_param { kernel_h: 1 kernel_w: 1 }", caffe::TRAIN,
+      {{1, 1, 3}});
+  EXPECT_THAT(run.status().ToString(), ::testing::HasSubstr("2 spatial axes"));
 }
 
 }  // namespace

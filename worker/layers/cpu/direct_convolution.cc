@@ -1,7 +1,6 @@
 // Convolution as a sum of shifted rows: for each channel pair and kernel tap,
 // whole rows of the last axis at once.  No matrix of windows is ever made.
 #include <algorithm>
-#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -11,8 +10,6 @@
 
 namespace cssp::cpu {
 namespace {
-
-using Extents = ConvolutionProblem::Extents;
 
 // Thread-confined: the training thread.
 class DirectConvolution final : public ConvolutionKernel {
@@ -137,41 +134,7 @@ class DirectConvolution final : public ConvolutionKernel {
   std::vector<float> bias_sums_;
 };
 
-int64_t Product(const Extents& extents) {
-  return std::accumulate(extents.begin(), extents.end(), int64_t{1},
-                         std::multiplies<>());
-}
-
 }  // namespace
-
-int64_t ConvolutionProblem::kernel_count() const { return Product(kernel); }
-int64_t ConvolutionProblem::x_positions() const { return Product(x); }
-int64_t ConvolutionProblem::y_positions() const { return Product(y); }
-
-ConvolutionProblem ConvolutionProblem::Of(const ConvolutionGeometry& geometry,
-                                          const Shape& x, const Shape& y,
-                                          int64_t group) {
-  const int axis = geometry.channel_axis;
-  ConvolutionProblem s;
-  s.items = x.count(0, axis);
-  s.x_channels = x.dim(axis);
-  s.y_channels = y.dim(axis);
-  s.group = group;
-  s.x = geometry.Spatial(x);
-  s.y = geometry.Spatial(y);
-  s.kernel = geometry.kernel;
-  s.stride = geometry.stride;
-  s.pad = geometry.pad;
-  s.dilation = geometry.dilation;
-  if (s.x.empty()) {
-    for (Extents* e : {&s.x, &s.y, &s.kernel, &s.stride, &s.dilation}) {
-      e->push_back(1);
-    }
-    s.pad.push_back(0);
-  }
-  s.blockable = axis == 1 && x.num_axes() == 4;
-  return s;
-}
 
 std::unique_ptr<ConvolutionKernel> MakeDirectConvolution(
     const ConvolutionProblem& problem) {

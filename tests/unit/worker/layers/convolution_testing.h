@@ -2,6 +2,7 @@
 #ifndef CSSP_TESTS_UNIT_WORKER_LAYERS_CONVOLUTION_TESTING_H_
 #define CSSP_TESTS_UNIT_WORKER_LAYERS_CONVOLUTION_TESTING_H_
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <ostream>
@@ -76,15 +77,54 @@ inline std::vector<double> BiasPlanes(const ConvolutionCase& c,
   return top;
 }
 
-inline Values ToFloat(const std::vector<double>& values) {
-  return Values(values.begin(), values.end());
+// Calls body(index in bottom, in weight, in top) for every product of a
+// convolution, or of a deconvolution.
+template <class Body>
+void ForEachTerm(const ConvolutionCase& c, bool deconvolution, Body body) {
+  if (deconvolution) {
+    ForEachProduct(c, c.top, c.bottom,
+                   [&](int64_t top, int64_t w, int64_t x) { body(x, w, top); });
+  } else {
+    ForEachProduct(c, c.bottom, c.top, body);
+  }
 }
 
-// An empty string, or what is wrong with a layer's forward in some format.
-// `reference`: (bottom, weight, bias) -> top.
-template <class Reference>
-std::string CheckForward(const ConvolutionCase& c, const std::string& text,
-                         Reference reference) {
+inline std::string Compare(const std::string& what, const Values& values,
+                           const std::vector<double>& expected) {
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const double scale = std::max(1.0, std::fabs(expected[i]));
+    if (!(std::fabs(values[i] - expected[i]) <= 1e-4 * scale)) {
+      return absl::StrCat(what, "[", i, "] is ", values[i], ", expected ",
+                          expected[i]);
+    }
+  }
+  return "";
+}
+
+// An empty string, or what is wrong with a layer that has run both ways.
+inline std::string Check(const ConvolutionCase& c, bool deconvolution,
+                         const LayerRunner& r, const Values& dy) {
+  std::vector<double> y = BiasPlanes(c, c.bias ? r.param[1] : Values());
+  std::vector<double> dx(c.bottom.count()), dw(r.param[0].size());
+  ForEachTerm(c, deconvolution, [&](int64_t i, int64_t k, int64_t o) {
+    y[o] += double{r.param[0][k]} * r.bottom[0][i];
+    dx[i] += double{r.param[0][k]} * dy[o];
+    dw[k] += double{r.bottom[0][i]} * dy[o];
+  });
+  std::string wrong = Compare("top", r.top[0], y) +
+                      Compare("bottom gradient", r.bottom_gradient[0], dx) +
+                      Compare("weight gradient", r.param_gradient[0], dw);
+  if (!c.bias) return wrong;
+  std::vector<double> db(c.top.dim(c.axis));
+  const int64_t plane = c.top.count_from(c.axis + 1);
+  for (size_t i = 0; i < dy.size(); ++i) db[i / plane % db.size()] += dy[i];
+  return wrong + Compare("bias gradient", r.param_gradient[1], db);
+}
+
+// The same for every way of offering formats.
+inline std::string CheckDefinition(const ConvolutionCase& c,
+                                   const std::string& text,
+                                   bool deconvolution) {
   for (Offer offer : {Offer::kForceCaffe, Offer::kCaffe, Offer::kBlocked8,
                       Offer::kBlocked16}) {
     auto run = LayerRunner::Create(text, caffe::TRAIN, {c.bottom}, offer);
@@ -96,16 +136,12 @@ std::string CheckForward(const ConvolutionCase& c, const std::string& text,
     for (size_t i = 0; i < r.param.size(); ++i) {
       r.param[i] = Normal(r.param[i].size(), 2 + i);
     }
-    const absl::Status status = r.Forward();
-    if (!status.ok()) return status.ToString();
-    const Values expected =
-        reference(r.bottom[0], r.param[0], c.bias ? r.param[1] : Values());
-    for (size_t i = 0; i < expected.size(); ++i) {
-      if (!(std::fabs(r.top[0][i] - expected[i]) <= 1e-3)) {
-        return absl::StrCat(OfferName(offer), ": top[", i, "] is ", r.top[0][i],
-                            ", expected ", expected[i]);
-      }
-    }
+    const Values dy = Normal(c.top.count(), 4);
+    absl::Status status = r.Forward();
+    if (status.ok()) status = r.Backward({dy}, GradientMode::kWrite);
+    const std::string wrong =
+        status.ok() ? Check(c, deconvolution, r, dy) : status.ToString();
+    if (!wrong.empty()) return absl::StrCat(OfferName(offer), ": ", wrong);
   }
   return "";
 }

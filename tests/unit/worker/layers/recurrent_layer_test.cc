@@ -189,7 +189,9 @@ TEST_P(RecurrentLayerTest, ExposedStatesComeInAndGoOut) {
     ASSERT_TRUE(r->Forward().ok());
     EXPECT_THAT(r->top[0], Near(expected));
     EXPECT_THAT(r->top[1], Near(Values(s.h.begin(), s.h.end())));
-    if (lstm_) EXPECT_THAT(r->top[2], Near(Values(s.c.begin(), s.c.end())));
+    if (lstm_) {
+      EXPECT_THAT(r->top[2], Near(Values(s.c.begin(), s.c.end())));
+    }
   }
 }
 

@@ -18,11 +18,6 @@
 namespace cssp::testing {
 namespace {
 
-class HostStream final : public Stream {
- public:
-  absl::Status Synchronize() override { return absl::OkStatus(); }
-};
-
 std::shared_ptr<float[]> NewFloats(size_t count) {
   const size_t bytes = (count * sizeof(float) + 127) / 64 * 64;
   return {static_cast<float*>(std::aligned_alloc(64, bytes)),
@@ -126,18 +121,29 @@ absl::StatusOr<std::unique_ptr<LayerRunner>> LayerRunner::Create(
 absl::StatusOr<std::unique_ptr<LayerRunner>> LayerRunner::Create(
     caffe::LayerParameter param, caffe::Phase phase, std::vector<Shape> bottom,
     Offer offer) {
+  std::unique_ptr<Device> device = MakeCpuDevice(1);
+  ASSIGN_OR_RETURN(auto run, CreateOn(*device, std::move(param), phase,
+                                      std::move(bottom), offer));
+  run->own_device_ = std::move(device);
+  return run;
+}
+
+absl::StatusOr<std::unique_ptr<LayerRunner>> LayerRunner::CreateOn(
+    Device& device, caffe::LayerParameter param, caffe::Phase phase,
+    std::vector<Shape> bottom, Offer offer) {
   auto run = std::unique_ptr<LayerRunner>(new LayerRunner);
+  run->device_ = &device;
   run->registry_ = std::make_unique<LayerRegistry>();
   RETURN_IF_ERROR(RegisterCpuLayers(*run->registry_));
+  RETURN_IF_ERROR(RegisterCudaLayers(*run->registry_));
   for (size_t i = param.bottom_size(); i < bottom.size(); ++i) {
     param.add_bottom(absl::StrCat("bottom", i));
   }
   if (param.top_size() == 0) param.add_top("top0");
-  run->device_ = MakeCpuDevice(1);
-  ASSIGN_OR_RETURN(run->layer_,
-                   run->registry_->Create(
-                       param, {.device = run->device_.get(), .phase = phase}));
-  run->stream_ = std::make_unique<HostStream>();
+  ASSIGN_OR_RETURN(
+      run->layer_,
+      run->registry_->Create(param, {.device = &device, .phase = phase}));
+  ASSIGN_OR_RETURN(run->stream_, device.NewStream());
   run->state_.phase = phase;
   run->state_.seed = 1701;
   run->offer_ = offer;
@@ -163,11 +169,10 @@ absl::Status LayerRunner::Reshape(std::vector<Shape> bottom) {
   RETURN_IF_ERROR(layer_->Bind(Describe(bottom, formats_.bottom),
                                Describe(top_shapes_, formats_.top)));
   bottom_shapes_ = std::move(bottom);
-  MakeSlots();
-  return absl::OkStatus();
+  return MakeSlots();
 }
 
-void LayerRunner::MakeSlots() {
+absl::Status LayerRunner::MakeSlots() {
   for (auto* slots : {&bottom_slots_, &top_slots_, &param_slots_,
                       &bottom_gradients_, &top_gradients_, &param_gradients_}) {
     slots->clear();
@@ -191,14 +196,45 @@ void LayerRunner::MakeSlots() {
     param[i].resize(param_slots_[i].desc.shape.count());
   }
   scratch_bytes_ = layer_->Traits().scratch_bytes;
-  scratch_ = NewFloats(scratch_bytes_ / sizeof(float) + 1);
+  ASSIGN_OR_RETURN(scratch_, device_->Allocate(scratch_bytes_));
+  // nan: what a kernel reads of its scratch it must have written.
+  const std::vector<uint8_t> junk(scratch_bytes_, 0xFF);
+  RETURN_IF_ERROR(device_->CopyFromHost(*stream_, scratch_.data(), junk.data(),
+                                        junk.size()));
+  if (device_->works_in_host_memory()) return absl::OkStatus();
+  for (Slots* slots :
+       {&bottom_slots_, &top_slots_, &param_slots_, &bottom_gradients_,
+        &top_gradients_, &param_gradients_}) {
+    for (Slot& slot : *slots) {
+      ASSIGN_OR_RETURN(Buffer twin, device_->Allocate(slot.desc.bytes()));
+      slot.twin = std::make_shared<Buffer>(std::move(twin));
+    }
+  }
+  return stream_->Synchronize();
+}
+
+absl::Status LayerRunner::Upload(const Slots& slots) {
+  for (const Slot& slot : slots) {
+    if (slot.twin == nullptr) continue;
+    RETURN_IF_ERROR(device_->CopyFromHost(
+        *stream_, slot.raw(), slot.memory.get(), slot.desc.bytes()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LayerRunner::Download(Slots& slots) {
+  for (Slot& slot : slots) {
+    if (slot.twin == nullptr) continue;
+    RETURN_IF_ERROR(device_->CopyToHost(*stream_, slot.memory.get(), slot.raw(),
+                                        slot.desc.bytes()));
+  }
+  return stream_->Synchronize();
 }
 
 StepContext LayerRunner::NewStep() {
   return StepContext(
       *stream_,
-      absl::MakeSpan(reinterpret_cast<uint8_t*>(scratch_.get()),
-                     scratch_bytes_),
+      absl::MakeSpan(static_cast<uint8_t*>(scratch_.data()), scratch_bytes_),
       state_, /*layer=*/3);
 }
 
@@ -208,29 +244,36 @@ absl::Status LayerRunner::Forward() {
   std::vector<GradientTensor> statistics;
   for (size_t i = 0; i < bottom.size(); ++i) {
     bottom_slots_[i].Pack(bottom[i]);
-    bottoms.push_back({&bottom_slots_[i].desc, bottom_slots_[i].memory.get()});
+    bottoms.push_back({&bottom_slots_[i].desc, bottom_slots_[i].raw()});
   }
   for (size_t i = 0; i < param.size(); ++i) {
     param_slots_[i].Pack(param[i]);
-    params.push_back({&param_slots_[i].desc, param_slots_[i].memory.get()});
+    params.push_back({&param_slots_[i].desc, param_slots_[i].raw()});
     const bool statistic =
         layer_->param_declarations()[i].kind == ParamKind::kStatistic &&
         layer_->phase() == caffe::TRAIN;
     param_gradients_[i].Poison();
     statistics.push_back(
-        {{&param_gradients_[i].desc, param_gradients_[i].memory.get()},
+        {{&param_gradients_[i].desc, param_gradients_[i].raw()},
          statistic ? GradientMode::kWrite : GradientMode::kNone});
   }
   for (size_t i = 0; i < top_slots_.size(); ++i) {
     if (in_place_ && i == 0) {
       top_slots_[0].memory = bottom_slots_[0].memory;
+      top_slots_[0].twin = bottom_slots_[0].twin;
     } else {
       top_slots_[i].Poison();
     }
-    tops.push_back({&top_slots_[i].desc, top_slots_[i].memory.get()});
+    tops.push_back({&top_slots_[i].desc, top_slots_[i].raw()});
+  }
+  for (const Slots* slots :
+       {&top_slots_, &bottom_slots_, &param_slots_, &param_gradients_}) {
+    RETURN_IF_ERROR(Upload(*slots));
   }
   StepContext step = NewStep();
   RETURN_IF_ERROR(layer_->Forward(step, {bottoms, params, tops, statistics}));
+  RETURN_IF_ERROR(Download(top_slots_));
+  RETURN_IF_ERROR(Download(param_gradients_));
   top.clear();
   for (const Slot& slot : top_slots_) {
     RETURN_IF_ERROR(slot.CheckPadding("top"));
@@ -251,46 +294,51 @@ absl::Status LayerRunner::Backward(const std::vector<Values>& top_gradient,
   // Data that the traits do not name is not there.
   for (size_t i = 0; i < bottom_slots_.size(); ++i) {
     const bool read = traits.backward_reads_bottom >> i & 1;
-    bottoms.push_back({&bottom_slots_[i].desc,
-                       read ? bottom_slots_[i].memory.get() : nullptr});
+    bottoms.push_back(
+        {&bottom_slots_[i].desc, read ? bottom_slots_[i].raw() : nullptr});
   }
   for (size_t i = 0; i < top_slots_.size(); ++i) {
     const bool read = traits.backward_reads_top >> i & 1;
-    tops.push_back(
-        {&top_slots_[i].desc, read ? top_slots_[i].memory.get() : nullptr});
+    tops.push_back({&top_slots_[i].desc, read ? top_slots_[i].raw() : nullptr});
     const bool given = i < top_gradient.size() && !top_gradient[i].empty();
     if (given) top_gradients_[i].Pack(top_gradient[i]);
     gradients_in.push_back(
-        {&top_gradients_[i].desc,
-         given ? top_gradients_[i].memory.get() : nullptr});
+        {&top_gradients_[i].desc, given ? top_gradients_[i].raw() : nullptr});
   }
   for (size_t i = 0; i < bottom_slots_.size(); ++i) {
     Slot& slot = bottom_gradients_[i];
     if (in_place_ && i == 0) {
       slot.memory = top_gradients_[0].memory;
+      slot.twin = top_gradients_[0].twin;
     } else if (mode == GradientMode::kAdd) {
       slot.FillWith(initial);
     } else {
       slot.Poison();
     }
     gradients_out.push_back(
-        {{&slot.desc, slot.memory.get()},
+        {{&slot.desc, slot.raw()},
          layer_->propagates_to(i) ? mode : GradientMode::kNone});
   }
   for (size_t i = 0; i < param_slots_.size(); ++i) {
-    params.push_back({&param_slots_[i].desc, param_slots_[i].memory.get()});
+    params.push_back({&param_slots_[i].desc, param_slots_[i].raw()});
     const bool learnt =
         layer_->param_declarations()[i].kind == ParamKind::kGradient;
     Slot& slot = param_gradients_[i];
     if (learnt) {
       mode == GradientMode::kAdd ? slot.FillWith(initial) : slot.Poison();
     }
-    param_out.push_back({{&slot.desc, slot.memory.get()},
-                         learnt ? mode : GradientMode::kNone});
+    param_out.push_back(
+        {{&slot.desc, slot.raw()}, learnt ? mode : GradientMode::kNone});
+  }
+  for (const Slots* slots :
+       {&bottom_gradients_, &top_gradients_, &param_gradients_}) {
+    RETURN_IF_ERROR(Upload(*slots));
   }
   StepContext step = NewStep();
   RETURN_IF_ERROR(layer_->Backward(
       step, {bottoms, params, tops, gradients_in, gradients_out, param_out}));
+  RETURN_IF_ERROR(Download(bottom_gradients_));
+  RETURN_IF_ERROR(Download(param_gradients_));
   bottom_gradient.clear();
   for (size_t i = 0; i < bottom_gradients_.size(); ++i) {
     if (gradients_out[i].mode != GradientMode::kNone) {

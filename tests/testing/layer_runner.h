@@ -37,6 +37,12 @@ class LayerRunner {
   static absl::StatusOr<std::unique_ptr<LayerRunner>> Create(
       const std::string& param, caffe::Phase phase, std::vector<Shape> bottom,
       Offer offer = Offer::kCaffe);
+  // On `device`, borrowed.  Where kernels do not work in host memory, every
+  // slot has a twin on the device: values are copied there before a pass and
+  // back after it.
+  static absl::StatusOr<std::unique_ptr<LayerRunner>> CreateOn(
+      Device& device, caffe::LayerParameter param, caffe::Phase phase,
+      std::vector<Shape> bottom, Offer offer);
 
   // The same layer with other bottom shapes, as a net reshapes it while it
   // runs; parameters keep their values.
@@ -64,6 +70,8 @@ class LayerRunner {
   struct Slot {
     TensorDesc desc;
     std::shared_ptr<float[]> memory;
+    std::shared_ptr<Buffer> twin;  // null where kernels work in `memory`
+    void* raw() const { return twin ? twin->data() : memory.get(); }
     Values Unpack() const;
     void Pack(const Values& values);
     void Poison();
@@ -71,13 +79,18 @@ class LayerRunner {
     absl::Status CheckPadding(const char* what) const;
   };
   static Slot NewSlot(const TensorDesc& desc);
+  using Slots = std::vector<Slot>;
 
   LayerRunner() = default;
-  void MakeSlots();
+  absl::Status MakeSlots();
+  // Nothing where kernels work in host memory.
+  absl::Status Upload(const Slots& slots);
+  absl::Status Download(Slots& slots);
   StepContext NewStep();
 
+  std::unique_ptr<Device> own_device_;  // null where it is borrowed
+  Device* device_ = nullptr;
   std::unique_ptr<LayerRegistry> registry_;
-  std::unique_ptr<Device> device_;
   std::unique_ptr<Layer> layer_;
   std::unique_ptr<Stream> stream_;
   StepState state_;
@@ -86,7 +99,7 @@ class LayerRunner {
   std::vector<Shape> bottom_shapes_, top_shapes_;
   std::vector<Slot> bottom_slots_, top_slots_, param_slots_;
   std::vector<Slot> bottom_gradients_, top_gradients_, param_gradients_;
-  std::shared_ptr<float[]> scratch_;
+  Buffer scratch_;
   size_t scratch_bytes_ = 0;
   bool in_place_ = false;
 };

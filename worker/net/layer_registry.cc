@@ -45,4 +45,12 @@ std::vector<std::string> LayerRegistry::Types() const {
   return types;
 }
 
+std::vector<std::string> LayerRegistry::Types(DeviceType device) const {
+  std::vector<std::string> types;
+  for (const auto& [key, factory] : factories_) {
+    if (key.second == device) types.push_back(key.first);
+  }
+  return types;
+}
+
 }  // namespace cssp

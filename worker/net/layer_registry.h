@@ -49,6 +49,7 @@ class LayerRegistry {
 
   // Sorted.
   std::vector<std::string> Types() const;
+  std::vector<std::string> Types(DeviceType device) const;
 
  private:
   std::map<std::pair<std::string, DeviceType>, LayerFactory> factories_;

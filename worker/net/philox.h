@@ -24,7 +24,7 @@ struct DrawSite {
 };
 
 // Draws 4 * block .. 4 * block + 3 of the site.
-inline PhiloxBlock DrawBlock(const DrawSite& site, uint32_t block) {
+inline constexpr PhiloxBlock DrawBlock(const DrawSite& site, uint32_t block) {
   const uint32_t place = static_cast<uint32_t>(site.pass) << 16 |
                          (static_cast<uint32_t>(site.layer) & 0xFFFFu);
   return Philox(site.seed, {block, static_cast<uint32_t>(site.clock), place,

@@ -28,7 +28,7 @@ def check_getenv(errors):
 def check_device_switch(errors):
     for path, text in sources("common", "server", "worker"):
         # Not the guards of the headers of cuda/.
-        if re.search(r"^\s*#\s*if(?!ndef \w+_H_$).*CUDA", text, re.M):
+        if re.search(r"^\s*#\s*if(?!ndef \w+_(?:H|CUH)_$).*CUDA", text, re.M):
             errors.append(f"{path.relative_to(ROOT)}: no #if for a device: "
                           "use the cuda/ folder and its null file")
 

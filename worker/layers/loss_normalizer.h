@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "common/device/device_function.h"
 #include "proto/caffe.pb.h"
 
 namespace cssp {
@@ -22,8 +23,9 @@ inline caffe::LossParameter::NormalizationMode LossNormalization(
 }
 
 // At least 1, as in Caffe: a batch of ignored labels has loss 0, not nan.
-inline double LossDivisor(caffe::LossParameter::NormalizationMode mode,
-                          int64_t items, int64_t positions, int64_t valid) {
+CSSP_DEVICE_FUNCTION inline double LossDivisor(
+    caffe::LossParameter::NormalizationMode mode, int64_t items,
+    int64_t positions, int64_t valid) {
   int64_t divisor = 1;
   switch (mode) {
     case caffe::LossParameter::FULL:

@@ -33,6 +33,9 @@ class SigmoidCrossEntropyLossLayer : public Layer {
 
  protected:
   std::optional<int> ignore_label() const { return ignore_label_; }
+  caffe::LossParameter::NormalizationMode normalization() const {
+    return normalization_;
+  }
   double Divisor(const Shape& scores, int64_t valid) const {
     return LossDivisor(normalization_, scores.dim(0), scores.count_from(1),
                        valid);

@@ -36,6 +36,9 @@ class SoftmaxWithLossLayer : public Layer {
  protected:
   absl::StatusOr<LabelAxis> AxisOf(const Shape& scores) const;
   std::optional<int> ignore_label() const { return ignore_label_; }
+  caffe::LossParameter::NormalizationMode normalization() const {
+    return normalization_;
+  }
   double Divisor(const LabelAxis& axis, int64_t valid) const {
     return LossDivisor(normalization_, axis.outer, axis.inner, valid);
   }

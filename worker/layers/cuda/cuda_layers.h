@@ -9,7 +9,29 @@
 
 namespace cssp::cuda {
 
+absl::Status RegisterAccuracy(LayerRegistry& registry);
+absl::Status RegisterArgMax(LayerRegistry& registry);
+absl::Status RegisterBatchNorm(LayerRegistry& registry);
+absl::Status RegisterConcat(LayerRegistry& registry);
+absl::Status RegisterConvolution(LayerRegistry& registry);
+absl::Status RegisterDropout(LayerRegistry& registry);
+absl::Status RegisterEltwise(LayerRegistry& registry);
+absl::Status RegisterEuclideanLoss(LayerRegistry& registry);
+absl::Status RegisterHingeLoss(LayerRegistry& registry);
+absl::Status RegisterIm2col(LayerRegistry& registry);
+absl::Status RegisterInnerProduct(LayerRegistry& registry);
+absl::Status RegisterLrn(LayerRegistry& registry);
+absl::Status RegisterLstm(LayerRegistry& registry);
 absl::Status RegisterNeurons(LayerRegistry& registry);
+absl::Status RegisterPRelu(LayerRegistry& registry);
+absl::Status RegisterPooling(LayerRegistry& registry);
+absl::Status RegisterReduction(LayerRegistry& registry);
+absl::Status RegisterRnn(LayerRegistry& registry);
+absl::Status RegisterScale(LayerRegistry& registry);
+absl::Status RegisterSigmoidLoss(LayerRegistry& registry);
+absl::Status RegisterSoftmax(LayerRegistry& registry);
+absl::Status RegisterSoftmaxLoss(LayerRegistry& registry);
+absl::Status RegisterSplit(LayerRegistry& registry);
 absl::Status RegisterSources(LayerRegistry& registry, DataOptions options);
 
 }  // namespace cssp::cuda

@@ -1,0 +1,144 @@
+#include <algorithm>
+
+#include "common/base/status_macros.h"
+#include "worker/layers/batch_norm_layer.h"
+#include "worker/layers/cuda/cuda_layer.h"
+#include "worker/layers/cuda/cuda_layers.h"
+#include "worker/layers/cuda/kernels.h"
+#include "worker/layers/cuda/reduce.cuh"
+
+namespace cssp::cuda {
+namespace {
+
+// One float a channel each, kept from Forward to Backward.
+struct Statistics {
+  float* mean;
+  float* inverse;  // 1 / sqrt(variance + eps)
+  float* mean_dy;
+  float* mean_dy_y;
+};
+
+// Thread-confined: the training thread.
+class BatchNormLayerCuda final : public CudaLayer<BatchNormLayer> {
+ public:
+  using CudaLayer::CudaLayer;
+
+  absl::Status Bind(absl::Span<const TensorDesc> bottom,
+                    absl::Span<const TensorDesc> top) override {
+    const Shape& shape = bottom[0].shape;
+    view_ = shape.num_axes() == 1 ? ChannelView{shape.dim(0), 1, 1}
+                                  : ChannelView::Of(shape, 1);
+    set_scratch_bytes(ChannelSumPlan(view_).scratch_bytes());
+    return Allocate(4 * view_.channels * sizeof(float), &memory_);
+  }
+
+  absl::Status Forward(StepContext& step, const ForwardArgs& args) override {
+    RETURN_IF_ERROR(use_global_stats() ? LoadGlobal(step, args.param)
+                                       : MeasureBatch(step, args));
+    const float* x = args.bottom[0].data();
+    const Statistics s = statistics();
+    const ChannelView view = view_;
+    return Fill(step.stream(), args.top[0].data(), view.count(),
+                [=] __device__(int64_t i) {
+                  const int64_t c = view.Channel(i);
+                  return (x[i] - s.mean[c]) * s.inverse[c];
+                });
+  }
+
+  absl::Status Backward(StepContext& step, const BackwardArgs& args) override {
+    const GradientTensor& gradient = args.bottom_gradient[0];
+    if (gradient.mode == GradientMode::kNone) return absl::OkStatus();
+    const float* dy = args.top_gradient[0].data();
+    const float* y = args.top[0].data();
+    const Statistics s = statistics();
+    const ChannelView view = view_;
+    const bool batch = !use_global_stats();
+    if (batch) {
+      const float count = values_per_channel();
+      RETURN_IF_ERROR(SumChannels<SumPair>(
+          step.stream(), view, step.scratch().data(),
+          [=] __device__(int64_t i, int64_t) {
+            return SumPair{dy[i], double{dy[i]} * y[i]};
+          },
+          [=] __device__(int64_t c, SumPair sum) {
+            s.mean_dy[c] = static_cast<float>(sum.a) / count;
+            s.mean_dy_y[c] = static_cast<float>(sum.b) / count;
+          }));
+    }
+    return Store(step.stream(), gradient.mode, gradient.tensor.data(),
+                 view.count(), [=] __device__(int64_t i) {
+                   const int64_t c = view.Channel(i);
+                   float v = dy[i];
+                   if (batch) v -= s.mean_dy[c] + s.mean_dy_y[c] * y[i];
+                   return v * s.inverse[c];
+                 });
+  }
+
+  // Public only since device lambdas may not stand in private functions.
+  absl::Status LoadGlobal(StepContext& step,
+                          absl::Span<const ConstTensor> param) {
+    const float* means = param[0].data();
+    const float* variances = param[1].data();
+    const float* factor = param[2].data();
+    const Statistics s = statistics();
+    const float eps = this->eps();
+    return ForEach(step.stream(), view_.channels, [=] __device__(int64_t c) {
+      const float inverse = *factor == 0 ? 0 : 1 / *factor;
+      s.mean[c] = means[c] * inverse;
+      s.inverse[c] = 1 / sqrtf(variances[c] * inverse + eps);
+    });
+  }
+
+  absl::Status MeasureBatch(StepContext& step, const ForwardArgs& args) {
+    const float* x = args.bottom[0].data();
+    const Statistics s = statistics();
+    const float m = values_per_channel(), eps = this->eps();
+    const float unbiased = m > 1 ? m / (m - 1) : 1;
+    const Slot mean = Slot::Of(args.param_gradient[0]);
+    const Slot variance = Slot::Of(args.param_gradient[1]);
+    const Slot factor = Slot::Of(args.param_gradient[2]);
+    RETURN_IF_ERROR(SumChannels<double>(
+        step.stream(), view_, step.scratch().data(),
+        [=] __device__(int64_t i, int64_t) { return double{x[i]}; },
+        [=] __device__(int64_t c, double sum) {
+          s.mean[c] = static_cast<float>(sum) / m;
+          mean.Put(c, s.mean[c]);
+          if (c == 0) factor.Put(0, 1);
+        }));
+    return SumChannels<double>(
+        step.stream(), view_, step.scratch().data(),
+        [=] __device__(int64_t i, int64_t c) {
+          const double d = double{x[i]} - s.mean[c];
+          return d * d;
+        },
+        [=] __device__(int64_t c, double sum) {
+          const float v = static_cast<float>(sum) / m;
+          s.inverse[c] = 1 / sqrtf(v + eps);
+          variance.Put(c, unbiased * v);
+        });
+  }
+
+ private:
+  float values_per_channel() const {
+    return static_cast<float>(
+        std::max<int64_t>(view_.items * view_.positions, 1));
+  }
+
+  Statistics statistics() const {
+    float* p = memory_.floats();
+    const int64_t n = view_.channels;
+    return {p, p + n, p + 2 * n, p + 3 * n};
+  }
+
+  ChannelView view_;
+  Buffer memory_;
+};
+
+}  // namespace
+
+absl::Status RegisterBatchNorm(LayerRegistry& registry) {
+  return registry.Register("BatchNorm", DeviceType::kCuda,
+                           MakeCudaLayer<BatchNormLayerCuda>);
+}
+
+}  // namespace cssp::cuda

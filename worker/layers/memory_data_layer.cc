@@ -8,6 +8,7 @@
 #include "common/base/status_macros.h"
 #include "worker/data/data_transformer.h"
 #include "worker/data/datum_codec.h"
+#include "worker/layers/record_feed.h"
 
 namespace cssp {
 
@@ -69,7 +70,8 @@ absl::Status MemoryDataLayer::AddDatums(absl::Span<const caffe::Datum> datums,
     const std::string wire = datums[i].SerializeAsString();
     const std::string where = absl::StrCat("layer ", name(), ": datum ", i);
     std::string storage;
-    const absl::StatusOr<RecordView> record = ParseDatum(wire, &storage);
+    const absl::StatusOr<RecordView> record =
+        ParseDatum(wire, &storage, EncodedColorMode(layer_param()));
     if (!record.ok()) return Annotate(record.status(), where);
     const ImageShape input{record->channels, record->height, record->width};
     const absl::StatusOr<ImageShape> output = transformer.OutputShape(input);

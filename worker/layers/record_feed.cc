@@ -18,16 +18,15 @@ void SayRandSkip(const caffe::LayerParameter& layer) {
                << ": rand_skip is ignored: records are dealt by clock";
 }
 
-// Compressed records only: raw ones are what they are.
-ColorMode ModeOf(const caffe::LayerParameter& layer) {
+}  // namespace
+
+ColorMode EncodedColorMode(const caffe::LayerParameter& layer) {
   if (layer.transform_param().force_gray()) return ColorMode::kGray;
   return layer.transform_param().force_color() ||
                  layer.data_param().force_encoded_color()
              ? ColorMode::kColor
              : ColorMode::kAsStored;
 }
-
-}  // namespace
 
 std::string ResolveDataPath(const std::string& root, const std::string& path) {
   if (root.empty() || path.empty() || path[0] == '/') return path;
@@ -75,7 +74,7 @@ absl::StatusOr<std::unique_ptr<RecordFeed>> OpenDataFeed(
                                 ? BaseFormat::kLmdb
                                 : BaseFormat::kLevelDb;
   ASSIGN_OR_RETURN(std::unique_ptr<DataSource> source,
-                   OpenBase(format, options.source, ModeOf(layer)));
+                   OpenBase(format, options.source, EncodedColorMode(layer)));
   ASSIGN_OR_RETURN(
       DataTransformer transformer,
       DataTransformer::Create(MergedTransform(layer, data, root), phase));

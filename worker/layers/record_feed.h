@@ -89,6 +89,10 @@ absl::StatusOr<std::unique_ptr<RecordFeed>> OpenWindowDataFeed(
     const caffe::LayerParameter& layer, caffe::Phase phase,
     const std::string& root);
 
+// How a layer wants compressed records decoded: force_color, force_gray,
+// force_encoded_color.
+ColorMode EncodedColorMode(const caffe::LayerParameter& layer);
+
 // A prototxt's path; relative ones start at the root folder, where one is set.
 std::string ResolveDataPath(const std::string& root, const std::string& path);
 

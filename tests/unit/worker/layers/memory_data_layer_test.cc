@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "tests/testing/layer_runner.h"
+#include "worker/data/image_codec.h"
 
 namespace cssp::testing {
 namespace {
@@ -73,6 +74,24 @@ TEST(MemoryDataLayer, TransformsDatums) {
   datums[1].set_data("abc");
   EXPECT_EQ(Memory(*runner).AddDatums(datums, 1).code(),
             absl::StatusCode::kInvalidArgument);
+}
+
+TEST(MemoryDataLayer, DecodesDatumsInTheColourAskedFor) {
+  const auto runner = Make("transform_param { force_gray: true }");
+  Image image;
+  image.Resize(3, 1, 2);
+  image.pixels = {10, 10, 10, 90, 90, 90};
+  const auto bytes = EncodeImage(image, ImageFormat::kPng);
+  ASSERT_TRUE(bytes.ok());
+  std::vector<caffe::Datum> datums(2);
+  for (caffe::Datum& datum : datums) {
+    datum.set_encoded(true);
+    datum.set_data(*bytes);
+  }
+  const absl::Status added = Memory(*runner).AddDatums(datums, 1);
+  ASSERT_TRUE(added.ok()) << added;
+  ASSERT_TRUE(runner->Forward().ok());
+  EXPECT_THAT(runner->top[0], ElementsAre(10, 90, 10, 90));
 }
 
 }  // namespace

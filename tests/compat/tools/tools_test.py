@@ -7,7 +7,10 @@ import sys
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "testing"))
-from programs import BUILD, ROOT, TOOLS, ProgramTest  # noqa: E402
+from programs import BIN, BUILD, CAFFE, ROOT, TOOLS, ProgramTest  # noqa: E402
+
+import cv2  # noqa: E402
+import numpy  # noqa: E402
 
 RECORD = 1 + 3072
 
@@ -61,6 +64,70 @@ class Tools(ProgramTest):
         self.refused(mean, "--backend=lmdb", self.work / "no_base", "a", "b", says="usage")
         self.refused(TOOLS / "convert_mnist_data", "a", "b", "c", says="get_mnist.sh")
 
+    def test_imageset_as_of_2015(self):
+        folder = self.work / "images"
+        (folder / "some images").mkdir(parents=True)
+        rng = numpy.random.default_rng(1)
+        lines = []
+        for i in range(7):
+            name = f"some images/{i}.{'jpg' if i % 2 else 'png'}"
+            cv2.imwrite(str(folder / name), rng.integers(0, 255, (20, 30, 3), numpy.uint8))
+            lines.append(f"{name} {i}\n")
+        lists = self.work / "list.txt"
+        lists.write_text("".join(lines) + "some images/none.jpg 9\n")
+        tool = TOOLS / "convert_imageset"
+        for base, flags in [("raw", ["--resize_height=16", "--resize_width=16", "-shuffle"]),
+                            ("gray", ["-gray=true", "--backend=leveldb"]),
+                            ("packed", ["--encoded", "--encode_type=jpg", "--threads=2"])]:
+            _, err = self.run_program(tool, *flags, f"{folder}/", lists, self.work / base)
+            self.assertIn("Processed 7 files.", err)
+            self.assertIn("list.txt:8", err)
+            self.assertIn("none.jpg", err)
+        # The mean of compressed records, too.
+        _, err = self.run_program(TOOLS / "compute_image_mean", self.work / "packed")
+        self.assertIn("Number of channels: 3", err)
+        self.assertIn("mean_value channel [2]: 1", err)  # of 255: one hundred and some
+
+    def test_imageset_mistakes(self):
+        tool = TOOLS / "convert_imageset"
+        self.refused(tool, says="usage: convert_imageset")
+        self.refused(tool, "/", "/nowhere/list", self.work / "b", says="/nowhere/list")
+        lists = self.work / "bad.txt"
+        lists.write_text("a.jpg 1\nb.jpg\n")
+        self.refused(tool, "/", lists, self.work / "b", says="bad.txt:2")
+        self.refused(tool, "--encode_type=gif", "/", lists, self.work / "b", says="gif")
+        self.refused(tool, "--resize_width=-3", "/", lists, self.work / "b",
+                     says="--resize_width")
+        self.assertFalse((self.work / "b").exists())
+
+    def test_upgrades(self):
+        old = self.work / "old_solver.prototxt"
+        old.write_text('net: "x"\nsolver_type: NESTEROV\n')
+        self.run_program(TOOLS / "upgrade_solver_proto_text", old, self.work / "new_solver")
+        self.assertIn('type: "Nesterov"', (self.work / "new_solver").read_text())
+        for tool in ("upgrade_net_proto_text", "upgrade_net_proto_binary",
+                     "upgrade_solver_proto_text"):
+            self.refused(TOOLS / tool, says=f"usage: {tool}")
+            self.refused(TOOLS / tool, "/nowhere/x", self.work / "y", says="/nowhere/x")
+
+    def test_completion(self):
+        def complete(program, *words):
+            script = (f"source {ROOT}/deploy/completion/caffe-ssp.bash; "
+                      f"COMP_WORDS=({' '.join([str(program), *words])}); "
+                      f"COMP_CWORD={len(words)}; [[ '{words[-1]}' == . ]] && "
+                      f"COMP_WORDS[COMP_CWORD]=; _caffe_ssp {program}; "
+                      "echo ${COMPREPLY[@]}")
+            out, _ = self.run_program("bash", "-c", script)
+            return out.split()
+        self.assertEqual(complete(CAFFE, "."), ["train", "test", "device_query", "time"])
+        self.assertEqual(complete(CAFFE, "tra"), ["train"])
+        self.assertEqual(complete(CAFFE, "train", "--solv"), ["--solver"])
+        self.assertEqual(complete(CAFFE, "train", "-weig"), ["-weights"])
+        self.assertIn("submit", complete(BIN / "psctl", "."))
+        self.assertIn("--workers", complete(BIN / "psctl", "submit", "--"))
+        self.assertEqual(complete(TOOLS / "convert_imageset", "--resize"),
+                         ["--resize_height", "--resize_width"])
+
     def script_folder(self, example):
         """A copy of an example's scripts, so that they write nothing here."""
         folder = self.work / self._testMethodName / "examples" / example
@@ -112,10 +179,11 @@ class Tools(ProgramTest):
     def test_scripts_pass_shellcheck(self):
         if shutil.which("shellcheck") is None:
             self.skip("shellcheck is not installed")
-        scripts = sorted((ROOT / "examples" / "cifar10").glob("*.sh")) + \
-            sorted((ROOT / "examples" / "mnist").glob("*.sh"))
-        self.assertGreaterEqual(len(scripts), 7)
-        self.run_program("shellcheck", *scripts)
+        scripts = sorted((ROOT / "examples").glob("*/*.sh"))
+        self.assertGreaterEqual(len(scripts), 15)
+        self.run_program("shellcheck", "--severity=warning", *scripts)
+        self.run_program("shellcheck", "--shell=bash",
+                         ROOT / "deploy/completion/caffe-ssp.bash")
 
 
 if __name__ == "__main__":

@@ -83,17 +83,15 @@ ConvolutionDescriptions::ConvolutionDescriptions(const ConvolutionTerms& t,
                         : Forwards::desc(kind, kAlgorithm, x, w, y, t.stride,
                                          t.gaps, t.pad, t.pad),
              attr, engine};
-  const auto data_from = [&](const memory::desc& dy,
-                             const Forwards::primitive_desc& hint) {
-    return BackwardsData::primitive_desc(
-        BackwardsData::desc(kAlgorithm, x, w, dy, t.stride, t.gaps, t.pad,
-                            t.pad),
-        attr, engine, hint);
-  };
-  data = data_from(y, forward);
-  if (Is("ref", data) && x == Plain(t.x) && y != Plain(t.y)) {
-    const ConvolutionDescriptions plain(t, x, Plain(t.y), engine);
-    if (!Is("ref", plain.data)) data = data_from(Plain(t.y), plain.forward);
+  data = {
+      BackwardsData::desc(kAlgorithm, x, w, y, t.stride, t.gaps, t.pad, t.pad),
+      attr, engine, forward};
+  if (Is("ref", data) && t.x[0] > 0 && x == Plain(t.x) && y != Plain(t.y)) {
+    ConvolutionTerms one = t;
+    one.x[0] = one.y[0] = 1;
+    const ConvolutionDescriptions plain(one, Plain(one.x), Plain(one.y),
+                                        engine);
+    if (!Is("ref", plain.data)) data = plain.data;
   }
   weights = {t.has_bias ? BackwardsWeights::desc(kAlgorithm, x, w, b, y,
                                                  t.stride, t.gaps, t.pad, t.pad)
@@ -134,11 +132,11 @@ OneDnnConvolution::OneDnnConvolution(const OneDnn& dnnl,
   BindData(pd.data, pd.forward.dst_desc());
   BindWeights(pd.weights);
   for (const BoundPrimitive* p :
-       {&forward_, &data_, &weights_, &dy_for_data_, &pack_, &pack_backward_,
+       {&forward_, &data_, &weights_, &dy_of_item_, &pack_, &pack_backward_,
         &unpack_, &unpack_add_}) {
     scratch_bytes_ = std::max(scratch_bytes_, p->scratch_bytes());
   }
-  if (dy_for_data_) {
+  if (dy_of_item_) {
     dy_at_ = Align64(scratch_bytes_);
     scratch_bytes_ = dy_at_ + pd.data.diff_dst_desc().get_size();
   }
@@ -157,7 +155,12 @@ void OneDnnConvolution::BindForward(const Forwards::primitive_desc& pd) {
 void OneDnnConvolution::BindData(const BackwardsData::primitive_desc& pd,
                                  const memory::desc& y) {
   if (pd.diff_dst_desc() != y) {
-    InitReorder(dnnl_, y, pd.diff_dst_desc(), false, &dy_for_data_);
+    memory::dims one = terms_.y;
+    one[0] = 1;
+    InitReorder(dnnl_, y.submemory_desc(one, memory::dims(one.size(), 0)),
+                pd.diff_dst_desc(), false, &dy_of_item_);
+    x_item_ = pd.diff_src_desc().get_size() / sizeof(float);
+    y_item_ = y.get_size() / sizeof(float) / terms_.y[0];
   }
   data_.Init(dnnl_, BackwardsData(pd), pd.scratchpad_desc());
   data_.Arg(DNNL_ARG_DIFF_SRC, pd.diff_src_desc());
@@ -230,16 +233,21 @@ void OneDnnConvolution::Forward(const float* x, const float* weight,
 void OneDnnConvolution::BackwardData(const float* dy, const float* weight,
                                      float* dx, void* scratch) {
   Pack(weight, pack_backward_, packed_backward_, &stale_backward_, scratch);
-  if (dy_for_data_) {
-    uint8_t* reordered = static_cast<uint8_t*>(scratch) + dy_at_;
-    dy_for_data_.Point(DNNL_ARG_FROM, dy);
-    dy_for_data_.Point(DNNL_ARG_TO, reordered);
-    dy_for_data_.Run(dnnl_, scratch);
-    dy = reinterpret_cast<const float*>(reordered);
+  if (!dy_of_item_) {
+    data_.Point(DNNL_ARG_DIFF_SRC, dx);
+    data_.Point(DNNL_ARG_DIFF_DST, dy);
+    data_.Run(dnnl_, scratch);
+    return;
   }
-  data_.Point(DNNL_ARG_DIFF_SRC, dx);
-  data_.Point(DNNL_ARG_DIFF_DST, dy);
-  data_.Run(dnnl_, scratch);
+  uint8_t* reordered = static_cast<uint8_t*>(scratch) + dy_at_;
+  dy_of_item_.Point(DNNL_ARG_TO, reordered);
+  data_.Point(DNNL_ARG_DIFF_DST, reordered);
+  for (int64_t item = 0; item < terms_.x[0]; ++item) {
+    dy_of_item_.Point(DNNL_ARG_FROM, dy + item * y_item_);
+    dy_of_item_.Run(dnnl_, scratch);
+    data_.Point(DNNL_ARG_DIFF_SRC, dx + item * x_item_);
+    data_.Run(dnnl_, scratch);
+  }
 }
 
 void OneDnnConvolution::BackwardWeights(const float* x, const float* dy,

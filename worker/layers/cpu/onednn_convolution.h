@@ -27,9 +27,9 @@ struct ConvolutionTerms {
   bool has_bias;
 };
 
-// The three primitives of one problem in given layouts; the gradient of data in
-// Caffe's layout may want that of y in Caffe's layout, too (first convolutions,
-// for whose three channels oneDNN has only reference loops else).
+// The three primitives of one problem in given layouts.  `data` may be of one
+// item and want dy in Caffe's layout: where the data are and oneDNN has only
+// reference loops else (an image's three channels).
 struct ConvolutionDescriptions {
   ConvolutionDescriptions(const ConvolutionTerms& terms,
                           const dnnl::memory::desc& x,
@@ -91,8 +91,11 @@ class OneDnnConvolution final : public ConvolutionKernel {
   const ConvolutionTerms terms_;
   const memory::desc plain_;  // the (merged) weights in the slab's layout
   BoundPrimitive forward_, data_, weights_;
-  BoundPrimitive dy_for_data_;  // unset: as it is
-  size_t dy_at_ = 0;            // in scratch, behind the primitives' own
+  // Set where the data's gradient is made item by item, of dy reordered into
+  // scratch at dy_at_.
+  BoundPrimitive dy_of_item_;
+  size_t dy_at_ = 0;
+  int64_t x_item_ = 0, y_item_ = 0;  // elements
   BoundPrimitive pack_, pack_backward_, unpack_, unpack_add_;
   memory packed_, packed_backward_, packed_gradient_, bias_gradient_;
   std::vector<float> merged_;  // as plain_ has it; empty: merge is 1

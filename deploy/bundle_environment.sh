@@ -7,16 +7,18 @@
 # system's.
 : "${PATH:=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}"
 export PATH
-CSSP_BUNDLE=${self%/*/*}  # self: the starter, in the bundle's lib
+# shellcheck disable=SC2154  # self: the starter, in the bundle's lib
+CSSP_BUNDLE=${self%/*/*}
 
 cssp_cuda_libraries() {
   if [ -n "$CSSP_CUDA_LIBRARIES" ]; then
     echo "$CSSP_CUDA_LIBRARIES"
     return
   fi
-  ldconfig -p 2>/dev/null | grep -q 'libcudnn\.so\.9' && return
-  for folder in /usr/local/cuda/lib64 /usr/local/cuda/targets/*/lib /usr/lib/*-linux-gnu; do
-    if [ -e "$folder/libcudnn.so.9" ]; then
+  known=$(ldconfig -p 2>/dev/null)
+  case $known in *libcudnn.so.9*libcublas.so.13* | *libcublas.so.13*libcudnn.so.9*) return ;; esac
+  for folder in /usr/local/cuda/lib64 /usr/local/cuda/targets/*/lib; do
+    if [ -e "$folder/libcudnn.so.9" ] && [ -e "$folder/libcublas.so.13" ]; then
       echo "$folder"
       return
     fi

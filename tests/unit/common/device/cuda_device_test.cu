@@ -167,7 +167,7 @@ TEST_F(CudaDeviceTest, NoSuchDeviceIsNotFound) {
 // Last of all: the fault stays with the process.
 TEST_F(CudaDeviceTest, ZFaultsComeToLightAtSynchronize) {
   ASSERT_TRUE(Launch(*stream_, WriteNowhere, 1, 1,
-                     reinterpret_cast<float*>(uintptr_t{1} << 52))
+                     reinterpret_cast<float*>(uintptr_t{16}))
                   .ok());
   const absl::Status status = stream_->Synchronize();
   EXPECT_EQ(status.code(), absl::StatusCode::kInternal);

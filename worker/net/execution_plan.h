@@ -65,6 +65,9 @@ struct PlanStep {
   bool reorder = false;
   bool run_forward = true;
   bool run_backward = false;
+  // No top has an element, by what the data decided (ResizeTops): no kernel
+  // runs, and what it would have written is 0.
+  bool empty = false;
   std::vector<int> bottom, top;        // tensors
   std::vector<bool> bottom_gradient;   // backward writes it
   std::vector<ParamUse> param;
@@ -79,6 +82,7 @@ struct ExecutionPlan {
   std::vector<int> blob_tensor;  // per blob: its last version, -1: none
   std::vector<int> first_step, last_step;  // per layer, inclusive
   size_t data_bytes = 0, gradient_bytes = 0, scratch_bytes = 0;
+  bool half_resized = false;  // a ResizeTops failed: layers may be unbound
 };
 
 struct PlanOptions {

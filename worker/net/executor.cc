@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
+#include "worker/net/plan_passes.h"
 #include "worker/net/reorder.h"
 
 namespace cssp {
@@ -282,6 +283,7 @@ absl::Status Executor::RunForward(const StepState& state, int s) {
     RETURN_IF_ERROR(AwaitSlot(state));
     stale_gradients_[generation_] = true;
   }
+  if (step.empty) return Zero(bound.forward_gradient[GradientSet(state)]);
   StepContext context(*stream_,
                       absl::MakeSpan(static_cast<uint8_t*>(scratch_.data()),
                                      step.traits.scratch_bytes),
@@ -289,12 +291,32 @@ absl::Status Executor::RunForward(const StepState& state, int s) {
   const absl::Status status = graph_.layers[step.layer].layer->Forward(
       context, {bound.bottom, bound.param, bound.top_out,
                 bound.forward_gradient[GradientSet(state)]});
-  return Finish(status, step.layer);
+  RETURN_IF_ERROR(Finish(status, step.layer));
+  if (!step.traits.data_dependent_shape || step.traits.is_source)
+    return absl::OkStatus();
+  return Resize(s);
 }
 
 absl::Status Executor::Finish(const absl::Status& launched, int layer) {
   if (!launched.ok() || !sync_layers_) return graph_.Annotated(launched, layer);
   return graph_.Annotated(stream_->Synchronize(), layer);
+}
+
+absl::Status Executor::Zero(absl::Span<const GradientTensor> gradients) {
+  for (const GradientTensor& gradient : gradients) {
+    if (gradient.mode != GradientMode::kWrite) continue;
+    RETURN_IF_ERROR(device_.Zero(*stream_, gradient.tensor.raw,
+                                 gradient.tensor.desc->bytes()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Executor::Resize(int s) {
+  RETURN_IF_ERROR(ResizeTops(graph_, s, plan_));
+  if (scratch_.bytes() >= plan_.scratch_bytes) return absl::OkStatus();
+  RETURN_IF_ERROR(stream_->Synchronize());
+  ASSIGN_OR_RETURN(scratch_, device_.Allocate(plan_.scratch_bytes));
+  return absl::OkStatus();
 }
 
 absl::Status Executor::Backward(const StepState& state, int last, int first,
@@ -378,6 +400,10 @@ absl::Status Executor::RunBackward(const StepState& state, int s) {
     return absl::OkStatus();
   }
   if (bound.writes_gradient) RETURN_IF_ERROR(AwaitSlot(state));
+  if (step.empty) {
+    RETURN_IF_ERROR(Zero(bound.bottom_gradient));
+    return Zero(bound.backward_gradient[GradientSet(state)]);
+  }
   StepContext context(*stream_,
                       absl::MakeSpan(static_cast<uint8_t*>(scratch_.data()),
                                      step.traits.scratch_bytes),

@@ -25,7 +25,8 @@ namespace cssp {
 // of their own, as soon as a layer has completed them.
 //
 // Invariants: (1) every argument that a kernel gets is made when a plan is
-// adopted; running a step allocates nothing.  (2) Gradient memory is allocated
+// adopted; running a step allocates nothing, unless its data have changed the
+// shapes of its tops (ResizeTops).  (2) Gradient memory is allocated
 // by the first step that writes a gradient.
 class Executor {
  public:
@@ -107,6 +108,10 @@ class Executor {
   absl::Status AwaitParams(const StepState& state, int step);
   absl::Status AwaitSlot(const StepState& state);
   absl::Status RunForward(const StepState& state, int step);
+  // After a step whose tops' shapes its data have decided.
+  absl::Status Resize(int step);
+  // Those that are to be written, for a step through which nothing goes.
+  absl::Status Zero(absl::Span<const GradientTensor> gradients);
   absl::Status RunBackward(const StepState& state, int step);
   absl::Status FetchLoss(int from, int to, double* loss);
   absl::Status HandOver(const StepState& state, int first, int count);

@@ -103,12 +103,29 @@ struct BackwardArgs {
   absl::Span<const GradientTensor> param_gradient;
 };
 
+// How Caffe's own layer of a type fares where an in-place layer overwrites data
+// that Backward reads.  Where a net would get wrong gradients from Caffe, it is
+// refused (CheckInPlace); where not, it runs, here with memory of its own if
+// need be.  Not set: it fares badly.
+struct CaffeInPlace {
+  // It keeps copies of what it needs: it may be in place itself although it
+  // reads bottom 0, and its top may be overwritten.
+  bool keeps_copies = false;
+  // Instead of top 0 it reads bottom 0, which is only the same if in place.
+  bool reads_bottom_instead = false;
+  // Of top 0 it needs only which elements are > 0.
+  bool reads_signs_only = false;
+  // In place it changes no sign, except where no gradient passes (Dropout).
+  bool keeps_signs = false;
+};
+
 struct LayerTraits {
   // Bit i: Backward reads the data of bottom / top i.
   uint32_t backward_reads_bottom = ~0u;
   uint32_t backward_reads_top = ~0u;
   // Top 0 may share memory with bottom 0 (data and gradient).
   bool in_place = false;
+  CaffeInPlace in_caffe;
   // Top 0 is bottom 0 seen under another shape: the plan aliases both data and
   // gradient, Forward and Backward are never called (Flatten, Reshape).
   bool is_view = false;
@@ -117,7 +134,7 @@ struct LayerTraits {
   bool shares_data = false;
   bool has_backward = true;
   bool is_source = false;         // produces data, has no bottoms
-  bool data_dependent_shape = false;
+  bool data_dependent_shape = false;  // see ForwardShapes
   bool capturable = true;
   size_t scratch_bytes = 0;       // valid after Bind
 };
@@ -161,6 +178,12 @@ class Layer {
   virtual absl::Status Forward(StepContext& step, const ForwardArgs& args) = 0;
   virtual absl::Status Backward(StepContext& step,
                                 const BackwardArgs& args) = 0;
+
+  // Of layers with traits.data_dependent_shape that are no sources: InferShapes
+  // gives upper bounds and this, after a Forward, every top's true shape, of no
+  // more elements than its bound.  Top descriptors that Forward gets are those
+  // of the last time; Backward and the layers behind get the true ones.
+  virtual absl::Span<const Shape> ForwardShapes() const { return {}; }
 
   // Called when the weight slab has changed since the last Forward (a new
   // version, loaded weights): packed copies are stale.

@@ -148,10 +148,6 @@ class GraphBuilder {
     std::vector<Shape> bottom;
     for (int blob : layer.bottom) bottom.push_back(graph_.blobs[blob].shape);
     RETURN_IF_ERROR(layer.layer->SetUp(bottom));
-    const LayerTraits traits = layer.layer->Traits();
-    if (traits.data_dependent_shape && !traits.is_source)
-      return absl::UnimplementedError(
-          "its shape depends on data, which only data layers may do so far");
     ASSIGN_OR_RETURN(std::vector<Shape> top, InferTops(layer, bottom));
     if (log_) LOG(INFO) << "Setting up " << layer.layer->name();
     for (size_t i = 0; i < top.size(); ++i) {
@@ -226,6 +222,7 @@ absl::StatusOr<NetGraph> BuildGraph(const caffe::NetParameter& param,
   }
   RETURN_IF_ERROR(BindParams(graph, log));
   RETURN_IF_ERROR(FindBackwardNeeds(graph, log));
+  RETURN_IF_ERROR(CheckInPlace(graph));
   builder.FindOutputs();
   if (log) LOG(INFO) << "Network initialization done.";
   return graph;

@@ -81,6 +81,10 @@ absl::StatusOr<std::vector<Shape>> InferTops(const GraphLayer& layer,
 absl::Status BindParams(NetGraph& graph, bool log);
 // Which layers run backward and which bottoms get gradients: BVLC's rules.
 absl::Status FindBackwardNeeds(NetGraph& graph, bool log);
+// TRAIN, or force_backward: InvalidArgument, with both layers' names, where an
+// in-place layer overwrites what a backward needs, so that Caffe would compute
+// wrong gradients.
+absl::Status CheckInPlace(const NetGraph& graph);
 
 }  // namespace cssp
 

@@ -250,17 +250,22 @@ void SetGradientModes(const NetGraph& graph, const PlanOptions& options,
 }
 
 absl::Status BindLayers(NetGraph& graph, ExecutionPlan& plan) {
-  for (PlanStep& step : plan.steps) {
-    if (step.reorder) continue;
-    std::vector<TensorDesc> bottom, top;
-    for (int t : step.bottom) bottom.push_back(plan.tensors[t].desc);
-    for (int t : step.top) top.push_back(plan.tensors[t].desc);
-    Layer& layer = *graph.layers[step.layer].layer;
-    RETURN_IF_ERROR(graph.Annotated(layer.Bind(bottom, top), step.layer));
-    step.traits.scratch_bytes = layer.Traits().scratch_bytes;
-    plan.scratch_bytes = std::max(plan.scratch_bytes,
-                                  step.traits.scratch_bytes);
+  for (size_t s = 0; s < plan.steps.size(); ++s) {
+    if (plan.steps[s].reorder) continue;
+    RETURN_IF_ERROR(BindStep(graph, static_cast<int>(s), plan));
   }
+  return absl::OkStatus();
+}
+
+absl::Status BindStep(NetGraph& graph, int s, ExecutionPlan& plan) {
+  PlanStep& step = plan.steps[s];
+  std::vector<TensorDesc> bottom, top;
+  for (int t : step.bottom) bottom.push_back(plan.tensors[t].desc);
+  for (int t : step.top) top.push_back(plan.tensors[t].desc);
+  Layer& layer = *graph.layers[step.layer].layer;
+  RETURN_IF_ERROR(graph.Annotated(layer.Bind(bottom, top), step.layer));
+  step.traits.scratch_bytes = layer.Traits().scratch_bytes;
+  plan.scratch_bytes = std::max(plan.scratch_bytes, step.traits.scratch_bytes);
   return absl::OkStatus();
 }
 

@@ -59,32 +59,6 @@ TEST_P(NetGradient, SplitSumsItsReaders) {
   ExpectNumericGradient(*net);
 }
 
-// One branch of a split works in place on data that the other still reads.
-TEST_P(NetGradient, InPlaceOnASplitBranchLeavesTheOthersAlone) {
-  auto net = Make(
-      std::string(kInput) + Ip("a", "x", "a", 3) +
-      R"(layer { name: "s" type: "Power" bottom: "a" top: "s" }
-         layer { name: "f" type: "Flatten" bottom: "a" top: "f" }
-         layer { name: "r" type: "ReLU" bottom: "f" top: "f" })" +
-      Loss(R"(bottom: "s" bottom: "f")"));
-  ASSERT_TRUE(net);
-  ExpectNumericGradient(*net, 1e-3f);
-}
-
-// Power's backward needs its bottom, which in place it would overwrite.
-TEST_P(NetGradient, UnsafeInPlaceGetsMemoryOfItsOwn) {
-  auto net = Make(
-      std::string(kInput) + Ip("a", "x", "a", 3) +
-      R"(layer { name: "s" type: "Power" bottom: "a" top: "a" })" +
-      Loss(R"(bottom: "a")"));
-  ASSERT_TRUE(net);
-  ExpectNumericGradient(*net);
-  const ExecutionPlan& plan = net->plan();
-  const PlanStep& step = plan.steps[2];
-  EXPECT_NE(plan.tensors[step.bottom[0]].storage,
-            plan.tensors[step.top[0]].storage);
-}
-
 // ReLU's backward reads its top; the in-place layer behind it overwrites that.
 TEST_P(NetGradient, InPlaceOverAnothersTopIsSafe) {
   auto net = Make(

@@ -245,6 +245,7 @@ void ExpectNumericGradient(Net& net, float step, float tolerance) {
   const std::vector<float> gradient(net.gradients(0).begin(),
                                     net.gradients(0).end());
   for (const NetParam& param : net.params()) {
+    if (param.kind == ParamKind::kStatistic) continue;  // not a derivative
     for (int64_t i = param.offset; i < param.offset + param.shape.count();
          ++i) {
       float& weight = net.weights()[i];

@@ -78,6 +78,9 @@ class TestReLU : public TestLayer {
     traits.backward_reads_bottom = 0;
     traits.backward_reads_top = 1;
     traits.in_place = true;
+    traits.in_caffe.reads_bottom_instead = true;
+    traits.in_caffe.reads_signs_only = true;
+    traits.in_caffe.keeps_signs = true;
     return traits;
   }
   FormatChoice ChooseFormats(absl::Span<const TensorDesc> bottom,

@@ -272,6 +272,11 @@ absl::Status LayerRunner::Forward() {
   }
   StepContext step = NewStep();
   RETURN_IF_ERROR(layer_->Forward(step, {bottoms, params, tops, statistics}));
+  const absl::Span<const Shape> decided = layer_->ForwardShapes();
+  for (size_t i = 0; i < decided.size(); ++i) {
+    top_shapes_[i] = decided[i];
+    top_slots_[i].desc.shape = top_gradients_[i].desc.shape = decided[i];
+  }
   RETURN_IF_ERROR(Download(top_slots_));
   RETURN_IF_ERROR(Download(param_gradients_));
   top.clear();

@@ -49,6 +49,7 @@ class LayerRunner {
   absl::Status Reshape(std::vector<Shape> bottom);
 
   Layer& layer() { return *layer_; }
+  // Where data decide shapes: those of the last Forward.
   const std::vector<Shape>& top_shapes() const { return top_shapes_; }
   const FormatChoice& formats() const { return formats_; }
   StepState& state() { return state_; }

@@ -1,5 +1,7 @@
 #include "worker/layers/batch_norm_layer.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 
 namespace cssp {
@@ -15,21 +17,28 @@ absl::Status BatchNormLayer::SetUp(absl::Span<const Shape> bottom) {
     return absl::InvalidArgumentError(
         "batch normalisation takes a bottom of one axis at least");
   }
-  for (const caffe::ParamSpec& spec : layer_param().param()) {
+  const int specs = std::min(layer_param().param_size(), 3);
+  for (int i = 0; i < specs; ++i) {
+    const caffe::ParamSpec& spec = layer_param().param(i);
     if (spec.has_lr_mult() && spec.lr_mult() != 0) {
       return absl::InvalidArgumentError(
-          "the parameters of BatchNorm are statistics: param.lr_mult must be "
-          "0 or left out");
+          "the first three parameters of BatchNorm are statistics: their "
+          "param.lr_mult must be 0 or left out");
     }
   }
-  const float fraction =
-      layer_param().batch_norm_param().moving_average_fraction();
+  const caffe::BatchNormParameter& p = layer_param().batch_norm_param();
+  const float fraction = p.moving_average_fraction();
   const int64_t channels = ChannelsOf(bottom[0]);
   for (const int64_t count : {channels, channels, int64_t{1}}) {
     DeclareParam({.shape = Shape({count}),
                   .kind = ParamKind::kStatistic,
                   .moving_average_fraction = fraction});
   }
+  if (!fused()) return absl::OkStatus();
+  caffe::FillerParameter scale = p.scale_filler();
+  if (!p.has_scale_filler()) scale.set_value(1);  // constant
+  DeclareParam({.shape = Shape({channels}), .filler = scale});
+  DeclareParam({.shape = Shape({channels}), .filler = p.bias_filler()});
   return absl::OkStatus();
 }
 
@@ -47,9 +56,10 @@ absl::StatusOr<std::vector<Shape>> BatchNormLayer::InferShapes(
 
 LayerTraits BatchNormLayer::Traits() const {
   LayerTraits traits;
-  traits.backward_reads_bottom = 0;
-  traits.backward_reads_top = use_global_stats() ? 0 : 1;
-  traits.in_place = true;
+  traits.backward_reads_bottom = fused() ? 1 : 0;
+  traits.backward_reads_top = use_global_stats() || fused() ? 0 : 1;
+  traits.in_place = !fused();
+  traits.in_caffe.keeps_copies = true;
   return traits;
 }
 

@@ -9,7 +9,7 @@
 namespace cssp {
 
 // top = (bottom - mean) / sqrt(var + eps), per channel (axis 1; a bottom of one
-// axis is one channel).  No scale, no shift: pair with Scale.
+// axis is one channel).  No scale, no shift: pair with Scale, or scale_bias.
 //
 // Three statistic parameters, as Caffe stores them: sums of means (C), sums of
 // variances (C), and the factor (1) that both are to be divided by.
@@ -22,6 +22,12 @@ namespace cssp {
 //   0 where the factor is 0.
 // Backward, batch statistics, with <> the mean over a channel:
 //   dx = (dy - <dy> - <dy * y> * y) / sqrt(var + eps).
+//
+// With scale_bias (NVIDIA's fork) a Scale layer with bias is fused in:
+//   top = s * y + b, y as above; ds = sum of dtop * y, db = sum of dtop,
+//   dx as above with dy = s * dtop.
+// s and b (C each) are parameters 3 and 4, of scale_filler (default 1) and
+// bias_filler (default 0).  y is made from the bottom again: not in place.
 //
 // Thread-confined: the training thread.
 class BatchNormLayer : public Layer {
@@ -39,6 +45,7 @@ class BatchNormLayer : public Layer {
 
  protected:
   bool use_global_stats() const;
+  bool fused() const { return layer_param().batch_norm_param().scale_bias(); }
   float eps() const { return layer_param().batch_norm_param().eps(); }
   static int64_t ChannelsOf(const Shape& bottom) {
     return bottom.num_axes() == 1 ? 1 : bottom.dim(1);

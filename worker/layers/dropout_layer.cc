@@ -16,6 +16,7 @@ LayerTraits DropoutLayer::Traits() const {
   traits.backward_reads_bottom = 0;
   traits.backward_reads_top = 0;
   traits.in_place = true;
+  traits.in_caffe.keeps_signs = true;
   return traits;
 }
 

@@ -14,9 +14,9 @@ absl::Status EltwiseLayer::SetUp(absl::Span<const Shape> bottom) {
                      " times; give it once per bottom (", bottom.size(),
                      ") or not at all"));
   }
-  if (p.coeff_size() != 0 && p.operation() != caffe::EltwiseParameter::SUM) {
+  if (p.coeff_size() != 0 && p.operation() == caffe::EltwiseParameter::PROD) {
     return absl::InvalidArgumentError(
-        "eltwise_param.coeff goes with operation SUM only");
+        "eltwise_param.coeff does not go with operation PROD");
   }
   coefficients_.assign(p.coeff().begin(), p.coeff().end());
   coefficients_.resize(bottom.size(), 1.0f);

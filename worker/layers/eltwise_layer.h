@@ -11,7 +11,9 @@ namespace cssp {
 // PROD: the product; its gradient multiplies the other bottoms
 //       (stable_prod_grad) or divides the top by the bottom.
 // SUM:  the sum, weighted by `coeff` where given.
-// MAX:  the greatest; the gradient goes to the first greatest bottom.
+// MAX:  the greatest; the gradient goes to the bottom that gave it.  Of equals
+//       that is bottom 1 rather than 0, and 0 or 1 rather than a later one, as
+//       in Caffe.  `coeff` is ignored.
 //
 // Thread-confined: the training thread.
 class EltwiseLayer : public Layer {

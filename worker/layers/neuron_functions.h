@@ -30,13 +30,32 @@ struct ReluFunction {
   }
   // The sign of y is that of x unless the slope is negative.
   NeuronTraits traits() const {
-    return {.reads_bottom = slope < 0, .reads_top = slope >= 0};
+    return {.reads_bottom = slope < 0,
+            .reads_top = slope >= 0,
+            .in_caffe = {.reads_bottom_instead = true,
+                         .reads_signs_only = true,
+                         .keeps_signs = slope >= 0}};
   }
   CSSP_DEVICE_FUNCTION float Value(float x) const {
     return x > 0 ? x : slope * x;
   }
   CSSP_DEVICE_FUNCTION float Slope(float x, float y) const {
     return (slope < 0 ? x : y) > 0 ? 1.0f : slope;
+  }
+};
+
+// min(max(x, 0), 6).
+struct Relu6Function {
+  absl::Status Read(const caffe::LayerParameter&) { return absl::OkStatus(); }
+  NeuronTraits traits() const {
+    return {.reads_top = true,
+            .in_caffe = {.reads_bottom_instead = true, .keeps_signs = true}};
+  }
+  CSSP_DEVICE_FUNCTION float Value(float x) const {
+    return std::min(std::max(x, 0.0f), 6.0f);
+  }
+  CSSP_DEVICE_FUNCTION float Slope(float, float y) const {
+    return y > 0 && y < 6 ? 1.0f : 0.0f;
   }
 };
 
@@ -182,7 +201,9 @@ struct SwishFunction {
     beta = p.swish_param().beta();
     return absl::OkStatus();
   }
-  NeuronTraits traits() const { return {.reads_bottom = true}; }
+  NeuronTraits traits() const {
+    return {.reads_bottom = true, .in_caffe = {.keeps_copies = true}};
+  }
   CSSP_DEVICE_FUNCTION float Gate(float x) const {
     return SigmoidFunction().Value(beta * x);
   }

@@ -11,6 +11,7 @@ LayerTraits NeuronLayer::Traits() const {
   traits.backward_reads_top = neuron.reads_top ? 1 : 0;
   traits.in_place = !neuron.reads_bottom;
   traits.has_backward = neuron.has_backward;
+  traits.in_caffe = neuron.in_caffe;
   return traits;
 }
 

@@ -15,6 +15,7 @@ struct NeuronTraits {
   bool reads_top = false;
   bool keeps_zero = true;
   bool has_backward = true;
+  CaffeInPlace in_caffe;
 };
 
 // Thread-confined: the training thread.

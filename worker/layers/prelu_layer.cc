@@ -34,6 +34,7 @@ LayerTraits PReluLayer::Traits() const {
   LayerTraits traits;
   traits.backward_reads_top = 0;
   traits.in_place = true;
+  traits.in_caffe.keeps_copies = true;
   return traits;
 }
 

@@ -98,6 +98,7 @@ LayerTraits ScaleLayer::Traits() const {
                                                                     : 1;
   traits.backward_reads_top = 0;
   traits.in_place = true;
+  traits.in_caffe.keeps_copies = true;
   return traits;
 }
 

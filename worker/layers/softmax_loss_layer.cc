@@ -8,7 +8,20 @@ absl::Status SoftmaxWithLossLayer::SetUp(absl::Span<const Shape> bottom) {
   const caffe::LossParameter& p = layer_param().loss_param();
   if (p.has_ignore_label()) ignore_label_ = p.ignore_label();
   normalization_ = LossNormalization(p, caffe::LossParameter::VALID);
+  const float smoothing = p.label_smoothing();
+  if (!(smoothing >= 0 && smoothing < 1)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "loss_param.label_smoothing must be in [0, 1), got ", smoothing));
+  }
   return AxisOf(bottom[0]).status();
+}
+
+SoftmaxWithLossLayer::Target SoftmaxWithLossLayer::TargetOf(
+    const LabelAxis& axis) const {
+  const float smoothing = layer_param().loss_param().label_smoothing();
+  if (smoothing == 0) return Target();
+  return Target{.own = 1 - smoothing,
+                .every = smoothing / static_cast<float>(axis.classes)};
 }
 
 absl::StatusOr<LabelAxis> SoftmaxWithLossLayer::AxisOf(

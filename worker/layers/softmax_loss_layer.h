@@ -16,6 +16,10 @@ namespace cssp {
 //   d loss / d score(c) = (p(c) - [c is the label]) / divisor
 // Ignored labels count in neither sum.  The divisor: loss_normalizer.h, with
 // VALID (the default) the number of labels not ignored.
+// With loss_param.label_smoothing e the target is not the label alone but
+//   q(c) = (1 - e) [c is the label] + e / classes:
+//   loss = - sum over labels and c of q(c) log(max(p(c), FLT_MIN)) / divisor
+//   d loss / d score(c) = (p(c) - q(c)) / divisor
 //
 // Thread-confined: the training thread.
 class SoftmaxWithLossLayer : public Layer {
@@ -39,6 +43,12 @@ class SoftmaxWithLossLayer : public Layer {
   caffe::LossParameter::NormalizationMode normalization() const {
     return normalization_;
   }
+  // q of the label itself is own + every, of each other class every.
+  struct Target {
+    float own = 1;
+    float every = 0;
+  };
+  Target TargetOf(const LabelAxis& axis) const;
   double Divisor(const LabelAxis& axis, int64_t valid) const {
     return LossDivisor(normalization_, axis.outer, axis.inner, valid);
   }

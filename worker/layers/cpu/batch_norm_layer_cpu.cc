@@ -30,7 +30,8 @@ class BatchNormLayerCpu final : public BatchNormLayer {
       view_ = ChannelView::Of(bottom[0], 1);
     }
     for (std::vector<float>* v :
-         {&mean_, &variance_, &inverse_, &mean_dy_, &mean_dy_y_}) {
+         {&mean_, &variance_, &inverse_, &mean_dy_, &mean_dy_y_, &scale_,
+          &bias_}) {
       v->assign(view_.blocks * view_.lanes, 0.0f);
     }
     return absl::OkStatus();
@@ -49,6 +50,7 @@ class BatchNormLayerCpu final : public BatchNormLayer {
     }
     const float* mean = mean_.data();
     const float* inverse = inverse_.data();
+    if (fused()) return ForwardFused(x, args);
     MapChannels(view_, GradientMode::kWrite, args.top[0].data(),
                 [=](int64_t i, int64_t c) {
                   return (x[i] - mean[c]) * inverse[c];
@@ -57,6 +59,7 @@ class BatchNormLayerCpu final : public BatchNormLayer {
   }
 
   absl::Status Backward(StepContext& step, const BackwardArgs& args) override {
+    if (fused()) return BackwardFused(args);
     const GradientTensor& gradient = args.bottom_gradient[0];
     if (gradient.mode == GradientMode::kNone) return absl::OkStatus();
     const float* dy = args.top_gradient[0].data();
@@ -84,6 +87,53 @@ class BatchNormLayerCpu final : public BatchNormLayer {
 
  private:
   int64_t values_per_channel() const { return view_.items * view_.positions; }
+
+  absl::Status ForwardFused(const float* x, const ForwardArgs& args) {
+    std::copy_n(args.param[3].data(), view_.channels, scale_.begin());
+    std::copy_n(args.param[4].data(), view_.channels, bias_.begin());
+    MapChannels(view_, GradientMode::kWrite, args.top[0].data(),
+                [x, mean = mean_.data(), inverse = inverse_.data(),
+                 scale = scale_.data(),
+                 bias = bias_.data()](int64_t i, int64_t c) {
+                  return (x[i] - mean[c]) * inverse[c] * scale[c] + bias[c];
+                });
+    return absl::OkStatus();
+  }
+
+  absl::Status BackwardFused(const BackwardArgs& args) {
+    const float* dy = args.top_gradient[0].data();
+    const auto y = [x = args.bottom[0].data(), mean = mean_.data(),
+                    inverse = inverse_.data()](int64_t i, int64_t c) {
+      return (x[i] - mean[c]) * inverse[c];
+    };
+    SumChannels(view_, mean_dy_.data(),
+                [=](int64_t i, int64_t) { return dy[i]; });
+    SumChannels(view_, mean_dy_y_.data(), [=](int64_t i, int64_t c) {
+      return double{dy[i]} * y(i, c);
+    });
+    const std::vector<float>* sums[] = {&mean_dy_y_, &mean_dy_};
+    for (int i = 0; i < 2; ++i) {
+      const GradientTensor& param = args.param_gradient[3 + i];
+      Store(param.mode, param.tensor.data(), view_.channels,
+            [from = sums[i]->data()](int64_t c) { return from[c]; });
+    }
+    if (use_global_stats()) {  // constants: nothing flows through them
+      std::fill(mean_dy_.begin(), mean_dy_.end(), 0.0f);
+      std::fill(mean_dy_y_.begin(), mean_dy_y_.end(), 0.0f);
+    }
+    Divide(&mean_dy_);
+    Divide(&mean_dy_y_);
+    std::copy_n(args.param[3].data(), view_.channels, scale_.begin());
+    const GradientTensor& gradient = args.bottom_gradient[0];
+    MapChannels(view_, gradient.mode, gradient.tensor.data(),
+                [=, scale = scale_.data(), inverse = inverse_.data(),
+                 a = mean_dy_.data(),
+                 b = mean_dy_y_.data()](int64_t i, int64_t c) {
+                  return (dy[i] - a[c] - b[c] * y(i, c)) * inverse[c] *
+                         scale[c];
+                });
+    return absl::OkStatus();
+  }
 
   void Divide(std::vector<float>* sums) const {
     const float count =
@@ -126,6 +176,7 @@ class BatchNormLayerCpu final : public BatchNormLayer {
 
   ChannelView view_;
   std::vector<float> mean_, variance_, inverse_, mean_dy_, mean_dy_y_;
+  std::vector<float> scale_, bias_;  // fused
 };
 
 }  // namespace

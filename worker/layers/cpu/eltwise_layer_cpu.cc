@@ -71,8 +71,9 @@ class EltwiseLayerCpu final : public EltwiseLayer {
     } else {
       int32_t* winner = winner_.data();
       const int32_t self = static_cast<int32_t>(b);
+      const bool takes_ties = b == 1;
       Fill(y, count_, [=](int64_t i) {
-        if (!(x[i] > y[i])) return y[i];
+        if (takes_ties ? y[i] > x[i] : !(x[i] > y[i])) return y[i];
         winner[i] = self;
         return x[i];
       });

@@ -23,6 +23,7 @@ class SoftmaxWithLossLayerCpu final : public SoftmaxWithLossLayer {
                     absl::Span<const TensorDesc> top) override {
     ASSIGN_OR_RETURN(axis_, AxisOf(bottom[0].shape));
     probability_.assign(bottom[0].shape.count(), 0.0f);
+    target_ = TargetOf(axis_);
     return absl::OkStatus();
   }
 
@@ -35,8 +36,7 @@ class SoftmaxWithLossLayerCpu final : public SoftmaxWithLossLayer {
       if (Ignored(labels[i])) continue;
       int64_t label;
       if (!axis_.Names(labels[i], &label)) return axis_.BadLabel(labels[i], i);
-      loss -= std::log(std::max(probability_[Column(i) + label * axis_.inner],
-                                FLT_MIN));
+      loss += Cost(Column(i), label);
       ++valid;
     }
     divisor_ = Divisor(axis_, valid);
@@ -64,7 +64,9 @@ class SoftmaxWithLossLayerCpu final : public SoftmaxWithLossLayer {
       for (int64_t c = 0; c < axis_.classes; ++c) {
         const int64_t at = Column(i) + c * axis_.inner;
         const float value =
-            counts ? weight * (probability_[at] - (c == label ? 1 : 0)) : 0;
+            counts ? weight * (probability_[at] - target_.every -
+                               (c == label ? target_.own : 0))
+                   : 0;
         dx[at] = add ? dx[at] + value : value;
       }
     }
@@ -76,6 +78,18 @@ class SoftmaxWithLossLayerCpu final : public SoftmaxWithLossLayer {
     return ignore_label().has_value() && label > -16777216.0f &&
            label < 16777216.0f && static_cast<int>(label) == *ignore_label();
   }
+  double Cost(int64_t column, int64_t label) const {
+    const auto log_of = [&](int64_t c) {
+      return std::log(
+          std::max(probability_[column + c * axis_.inner], FLT_MIN));
+    };
+    double cost = -double{target_.own} * log_of(label);
+    if (target_.every == 0) return cost;
+    for (int64_t c = 0; c < axis_.classes; ++c) {
+      cost -= double{target_.every} * log_of(c);
+    }
+    return cost;
+  }
   // Where the scores of label `i` begin.
   int64_t Column(int64_t i) const {
     return i / axis_.inner * axis_.classes * axis_.inner + i % axis_.inner;
@@ -83,6 +97,7 @@ class SoftmaxWithLossLayerCpu final : public SoftmaxWithLossLayer {
 
   LabelAxis axis_;
   std::vector<float> probability_;
+  Target target_;
   double divisor_ = 1;
 };
 

@@ -108,6 +108,57 @@ TEST(BatchNormLayer, InPlaceIsTheSame) {
   EXPECT_EQ(gradients[0], gradients[1]);
 }
 
+const char kFused[] = "type: 'BatchNorm' batch_norm_param { scale_bias: true }";
+
+TEST(BatchNormLayer, FusedScaleAndBias) {
+  for (Offer offer : kOffers) {
+    auto plain = LayerRunner::Create(kLayer, caffe::TRAIN, {kShape}, offer);
+    auto fused = LayerRunner::Create(kFused, caffe::TRAIN, {kShape}, offer);
+    ASSERT_TRUE(plain.ok() && fused.ok()) << fused.status();
+    ASSERT_EQ((*fused)->param.size(), 5);
+    (*plain)->bottom[0] = (*fused)->bottom[0] = Normal(120, 1, 2);
+    (*fused)->param[3] = {1, -2, 0, 0.5f, 3};
+    (*fused)->param[4] = {0, 1, 2, -3, 4};
+    ASSERT_TRUE((*plain)->Forward().ok());
+    ASSERT_TRUE((*fused)->Forward().ok());
+    for (int i = 0; i < 120; ++i) {
+      const int c = i / 8 % 5;
+      EXPECT_NEAR((*fused)->top[0][i],
+                  (*plain)->top[0][i] * (*fused)->param[3][c] +
+                      (*fused)->param[4][c],
+                  1e-5);
+    }
+    EXPECT_EQ((*fused)->param_gradient[0], (*plain)->param_gradient[0]);
+    EXPECT_EQ((*fused)->param_gradient[1], (*plain)->param_gradient[1]);
+  }
+}
+
+TEST(BatchNormLayer, FusedGradientsAndDefaults) {
+  EXPECT_EQ(CheckGradients({.layer = kFused, .bottom = {kShape}}), "");
+  EXPECT_EQ(CheckGradients({.layer = kFused, .bottom = {{6, 3}}}), "");
+  EXPECT_EQ(CheckGradients({.layer = "type: 'BatchNorm' batch_norm_param { "
+                                     "scale_bias: true use_global_stats: "
+                                     "true }",
+                            .bottom = {kShape},
+                            .params = {{1, 2, 3, 4, 5},
+                                       {1, 2, 3, 4, 5},
+                                       {2},
+                                       {1, -2, 0, 0.5f, 3},
+                                       {0, 1, 2, -3, 4}}}),
+            "");
+  auto run = LayerRunner::Create(
+      "type: 'BatchNorm' batch_norm_param { scale_bias: true } param { "
+      "lr_mult: 0 } param { lr_mult: 0 } param { lr_mult: 0 } param { "
+      "lr_mult: 1 } param { lr_mult: 2 }",
+      caffe::TRAIN, {kShape});
+  ASSERT_TRUE(run.ok()) << run.status();
+  const auto& params = (*run)->layer().param_declarations();
+  EXPECT_EQ(params[3].kind, ParamKind::kGradient);
+  EXPECT_EQ(params[3].filler.value(), 1);
+  EXPECT_EQ(params[4].filler.value(), 0);
+  EXPECT_EQ(params[4].shape, Shape({5}));
+}
+
 TEST(BatchNormLayer, StatisticsAreNotLearnt) {
   auto run = LayerRunner::Create(
       "type: 'BatchNorm' batch_norm_param { moving_average_fraction: 0.9 }",

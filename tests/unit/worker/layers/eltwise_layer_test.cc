@@ -64,11 +64,24 @@ TEST(EltwiseLayer, Gradients) {
             "");
 }
 
+TEST(EltwiseLayer, TiesGoToBottom1ThenToTheFirst) {
+  auto run = LayerRunner::Create(Text("operation: MAX coeff: 1 coeff: 1 "
+                                      "coeff: 1"),
+                                 caffe::TRAIN, {{3}, {3}, {3}});
+  ASSERT_TRUE(run.ok()) << run.status();
+  (*run)->bottom = {{1, 1, 2}, {1, 0, 2}, {1, 1, 3}};
+  ASSERT_TRUE((*run)->Forward().ok());
+  ASSERT_TRUE((*run)->Backward({{5, 6, 7}}, GradientMode::kWrite).ok());
+  EXPECT_EQ((*run)->bottom_gradient[0], Values({0, 6, 0}));
+  EXPECT_EQ((*run)->bottom_gradient[1], Values({5, 0, 0}));
+  EXPECT_EQ((*run)->bottom_gradient[2], Values({0, 0, 7}));
+}
+
 TEST(EltwiseLayer, RefusesWhatIsWrong) {
   EXPECT_FALSE(LayerRunner::Create(Text("coeff: 1"), caffe::TRAIN,
                                    {kShape, kShape})
                    .ok());
-  EXPECT_FALSE(LayerRunner::Create(Text("operation: MAX coeff: 1 coeff: 1"),
+  EXPECT_FALSE(LayerRunner::Create(Text("operation: PROD coeff: 1 coeff: 1"),
                                    caffe::TRAIN, {kShape, kShape})
                    .ok());
   EXPECT_FALSE(

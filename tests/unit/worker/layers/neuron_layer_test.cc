@@ -30,6 +30,8 @@ const Case kCases[] = {
      [](double x) { return x > 0 ? x : 0.1 * x; }, true},
     {"ReluFolded", "type: 'ReLU' relu_param { negative_slope: -0.5 }",
      [](double x) { return x > 0 ? x : -0.5 * x; }, true},
+    {"Relu6", "type: 'ReLU6'",
+     [](double x) { return std::min(std::max(x, 0.0), 6.0); }, true},
     {"TanH", "type: 'TanH'", [](double x) { return std::tanh(x); }},
     {"Sigmoid", "type: 'Sigmoid'", Sigmoid},
     {"AbsVal", "type: 'AbsVal'", [](double x) { return std::fabs(x); }, true},
@@ -140,6 +142,17 @@ TEST(NeuronLayer, ClipAndThreshold) {
   ASSERT_TRUE((*step)->Forward().ok());
   EXPECT_EQ((*step)->top[0], Values({0, 0, 1}));
   EXPECT_FALSE((*step)->layer().propagates_to(0));
+}
+
+TEST(NeuronLayer, Relu6EndsAt6) {
+  auto run = LayerRunner::Create("type: 'ReLU6'", caffe::TRAIN, {{5}});
+  ASSERT_TRUE(run.ok()) << run.status();
+  (*run)->bottom[0] = {-1, 0.5f, 5.9f, 6.1f, 100};
+  ASSERT_TRUE((*run)->Forward().ok());
+  EXPECT_EQ((*run)->top[0], Values({0, 0.5f, 5.9f, 6, 6}));
+  ASSERT_TRUE(
+      (*run)->Backward({{1, 1, 1, 1, 1}}, GradientMode::kWrite).ok());
+  EXPECT_EQ((*run)->bottom_gradient[0], Values({0, 1, 1, 0, 0}));
 }
 
 TEST(NeuronLayer, RefusesWhatIsWrong) {

@@ -100,6 +100,44 @@ INSTANTIATE_TEST_SUITE_P(
     All, SoftmaxLossLayerTest, ::testing::ValuesIn(kCases),
     [](const auto& info) { return std::string(info.param.name); });
 
+TEST(SoftmaxLossLayer, LabelSmoothingSpreadsTheTarget) {
+  const double e = 0.1;
+  const Values x = Normal(24, 1, 2);
+  for (const bool ignores : {false, true}) {
+    const std::string layer =
+        Text(ignores ? "label_smoothing: 0.1 ignore_label: 1"
+                     : "label_smoothing: 0.1");
+    auto run = LayerRunner::Create(layer, caffe::TRAIN, {kScores, kLabels});
+    ASSERT_TRUE(run.ok()) << run.status();
+    (*run)->bottom = {x, kLabelValues};
+    ASSERT_TRUE((*run)->Forward().ok());
+    double sum = 0;
+    int valid = 0;
+    for (int i = 0; i < 6; ++i) {
+      const int label = static_cast<int>(kLabelValues[i]);
+      if (ignores && label == 1) continue;
+      ++valid;
+      for (int c = 0; c < 4; ++c) {
+        const double target = (c == label ? 1 - e : 0) + e / 4;
+        sum -= target * std::log(Probability(x, i / 3, c, i % 3));
+      }
+    }
+    EXPECT_NEAR((*run)->top[0][0], sum / valid, 1e-5);
+    EXPECT_EQ(CheckGradients({.layer = layer,
+                              .bottom = {kScores, kLabels},
+                              .values = {x, kLabelValues}}),
+              "");
+  }
+  for (const char* wrong : {"label_smoothing: 1", "label_smoothing: -0.1",
+                            "label_smoothing: nan"}) {
+    EXPECT_EQ(LayerRunner::Create(Text(wrong), caffe::TRAIN, {kScores, kLabels})
+                  .status()
+                  .code(),
+              absl::StatusCode::kInvalidArgument)
+        << wrong;
+  }
+}
+
 TEST(SoftmaxLossLayer, AllIgnoredIsZero) {
   auto run = LayerRunner::Create(Text("ignore_label: 2"), caffe::TRAIN,
                                  {{3, 4}, {3}});

@@ -44,8 +44,8 @@ def prior_boxes(min_sizes, max_sizes=(), ratios=(), flip=True, clip=False, varia
     return run
 
 
-def prior_case(name, text, feature=(1, 4, 3, 2), image=(1, 3, 30, 40), **options):
-    return Case(name, f"prior_box_param {{ {text} }}", [[normal(*feature), normal(*image)]],
+def prior_case(name, text, feature=(1, 4, 3, 2), photo=(1, 3, 30, 40), **options):
+    return Case(name, f"prior_box_param {{ {text} }}", [[normal(*feature), normal(*photo)]],
                 prior_boxes(**options), backward=False, flows=False)
 
 
@@ -60,7 +60,8 @@ def overlap(a, b):
 
     def area(box):
         return np.prod(np.maximum(box[:, 2:] - box[:, :2], 0), axis=-1)
-    return common / (area(a)[:, None] + area(b)[None] - common)
+    either = area(a)[:, None] + area(b)[None] - common
+    return np.where(common > 0, common / np.maximum(either, 1e-12), 0)  # inside out: 0
 
 
 def centres(boxes):

@@ -23,6 +23,15 @@ class BatchNormLayerCuda final : public CudaLayer<BatchNormLayer> {
  public:
   using CudaLayer::CudaLayer;
 
+  absl::Status SetUp(absl::Span<const Shape> bottom) override {
+    if (fused()) {
+      return absl::UnimplementedError(
+          "batch_norm_param.scale_bias has no kernels on CUDA yet: put a Scale "
+          "layer with bias_term behind");
+    }
+    return BatchNormLayer::SetUp(bottom);
+  }
+
   absl::Status Bind(absl::Span<const TensorDesc> bottom,
                     absl::Span<const TensorDesc> top) override {
     const Shape& shape = bottom[0].shape;

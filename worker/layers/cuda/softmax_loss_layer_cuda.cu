@@ -18,6 +18,14 @@ class SoftmaxWithLossLayerCuda final : public CudaLayer<SoftmaxWithLossLayer> {
  public:
   using CudaLayer::CudaLayer;
 
+  absl::Status SetUp(absl::Span<const Shape> bottom) override {
+    if (layer_param().loss_param().label_smoothing() != 0) {
+      return absl::UnimplementedError(
+          "loss_param.label_smoothing has no kernels on CUDA yet");
+    }
+    return SoftmaxWithLossLayer::SetUp(bottom);
+  }
+
   absl::Status Bind(absl::Span<const TensorDesc> bottom,
                     absl::Span<const TensorDesc> top) override {
     ASSIGN_OR_RETURN(axis_, AxisOf(bottom[0].shape));

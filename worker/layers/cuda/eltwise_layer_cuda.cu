@@ -59,7 +59,8 @@ class EltwiseLayerCuda final : public CudaLayer<EltwiseLayer> {
       int32_t from = 0;
       for (int b = 1; b < in.count; ++b) {
         const float x = in.data[b][i];
-        if (!(x > best)) continue;
+        // Of equals bottom 1 rather than 0, as in Caffe.
+        if (b == 1 ? best > x : !(x > best)) continue;
         best = x;
         from = b;
       }

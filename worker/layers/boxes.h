@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "common/device/device_function.h"
 #include "common/tensor/shape.h"
 #include "proto/caffe.pb.h"
 
@@ -18,21 +19,21 @@ namespace cssp {
 struct Box {
   float xmin = 0, ymin = 0, xmax = 0, ymax = 0;
 
-  float width() const { return xmax - xmin; }
-  float height() const { return ymax - ymin; }
-  float x() const { return (xmin + xmax) / 2; }
-  float y() const { return (ymin + ymax) / 2; }
+  CSSP_DEVICE_FUNCTION float width() const { return xmax - xmin; }
+  CSSP_DEVICE_FUNCTION float height() const { return ymax - ymin; }
+  CSSP_DEVICE_FUNCTION float x() const { return (xmin + xmax) / 2; }
+  CSSP_DEVICE_FUNCTION float y() const { return (ymin + ymax) / 2; }
   // 0 where a side is negative.
-  float area() const {
+  CSSP_DEVICE_FUNCTION float area() const {
     return xmax < xmin || ymax < ymin ? 0 : width() * height();
   }
-  static Box At(const float* four) {
+  CSSP_DEVICE_FUNCTION static Box At(const float* four) {
     return {four[0], four[1], four[2], four[3]};
   }
 };
 
 // Intersection over union (Jaccard).
-inline float Overlap(const Box& a, const Box& b) {
+CSSP_DEVICE_FUNCTION inline float Overlap(const Box& a, const Box& b) {
   const float width = std::min(a.xmax, b.xmax) - std::max(a.xmin, b.xmin);
   const float height = std::min(a.ymax, b.ymax) - std::max(a.ymin, b.ymin);
   if (!(width > 0 && height > 0)) return 0;
@@ -49,8 +50,8 @@ struct BoxCodec {
   caffe::PriorBoxParameter::CodeType type = caffe::PriorBoxParameter::CORNER;
   bool variance_in_target = false;
 
-  void Encode(const Box& prior, const float* variance, const Box& box,
-              float* code) const {
+  CSSP_DEVICE_FUNCTION void Encode(const Box& prior, const float* variance,
+                                   const Box& box, float* code) const {
     const float w = prior.width(), h = prior.height();
     if (type == caffe::PriorBoxParameter::CENTER_SIZE) {
       code[0] = (box.x() - prior.x()) / w;
@@ -68,7 +69,8 @@ struct BoxCodec {
     for (int k = 0; k < 4 && !variance_in_target; ++k) code[k] /= variance[k];
   }
 
-  Box Decode(const Box& prior, const float* variance, const float* code) const {
+  CSSP_DEVICE_FUNCTION Box Decode(const Box& prior, const float* variance,
+                                  const float* code) const {
     float d[4];
     for (int k = 0; k < 4; ++k) {
       d[k] = variance_in_target ? code[k] : code[k] * variance[k];
@@ -99,13 +101,15 @@ struct BoxGeometry {
                                         int64_t classes, bool share_location);
 
   // Of the location of class `c` (0 where shared) at a prior, in elements.
-  int64_t Loc(int64_t item, int64_t prior, int64_t c) const {
+  CSSP_DEVICE_FUNCTION int64_t Loc(int64_t item, int64_t prior,
+                                   int64_t c) const {
     return ((item * priors + prior) * loc_classes + c) * 4;
   }
-  int64_t Conf(int64_t item, int64_t prior) const {
+  CSSP_DEVICE_FUNCTION int64_t Conf(int64_t item, int64_t prior) const {
     return (item * priors + prior) * classes;
   }
-  const float* Variance(const float* prior_blob, int64_t prior) const {
+  CSSP_DEVICE_FUNCTION const float* Variance(const float* prior_blob,
+                                             int64_t prior) const {
     return prior_blob + (priors + prior) * 4;
   }
 };

@@ -45,6 +45,9 @@ class InfogainLossLayer : public Layer {
   // H where it comes from the file; empty where it is bottom 2.
   const std::vector<float>& matrix() const { return matrix_; }
   std::optional<int> ignore_label() const { return ignore_label_; }
+  caffe::LossParameter::NormalizationMode normalization() const {
+    return normalization_;
+  }
   double Divisor(const LabelAxis& axis, int64_t valid) const {
     return LossDivisor(normalization_, axis.outer, axis.inner, valid);
   }

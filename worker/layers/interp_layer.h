@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "common/device/device_function.h"
 #include "worker/net/layer.h"
 
 namespace cssp {
@@ -21,7 +22,7 @@ struct InterpTap {
 struct InterpAxis {
   int64_t begin = 0, in = 0, out = 0;
 
-  InterpTap Tap(int64_t at) const {
+  CSSP_DEVICE_FUNCTION InterpTap Tap(int64_t at) const {
     const double step = out > 1 ? static_cast<double>(in - 1) / (out - 1) : 0;
     const double place = step * at;
     InterpTap tap;

@@ -50,6 +50,9 @@ class MultiBoxLossLayer : public Layer {
     return layer_param().propagate_down_size() <= bottom ||
            layer_param().propagate_down(bottom);
   }
+  caffe::LossParameter::NormalizationMode normalization() const {
+    return normalization_;
+  }
   double Divisor(const BoxGeometry& g, int64_t matches) const {
     return LossDivisor(normalization_, g.items, g.priors, matches);
   }

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <vector>
 
+#include "common/device/device_function.h"
 #include "worker/net/layer.h"
 
 namespace cssp {
@@ -13,11 +14,11 @@ namespace cssp {
 struct SmoothL1 {
   float square = 1;  // sigma^2
 
-  float Value(float d) const {
+  CSSP_DEVICE_FUNCTION float Value(float d) const {
     const float size = std::fabs(d);
     return size < 1 / square ? 0.5f * square * d * d : size - 0.5f / square;
   }
-  float Slope(float d) const {
+  CSSP_DEVICE_FUNCTION float Slope(float d) const {
     if (std::fabs(d) < 1 / square) return square * d;
     return d > 0 ? 1.0f : -1.0f;
   }

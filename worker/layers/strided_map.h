@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "absl/types/span.h"
+#include "common/device/device_function.h"
 #include "common/tensor/shape.h"
 
 namespace cssp {
@@ -46,7 +47,7 @@ struct StridedMap {
     for (int a = 0; a < axes; ++a) n *= extent[a];
     return n;
   }
-  int64_t Source(int64_t i) const {
+  CSSP_DEVICE_FUNCTION int64_t Source(int64_t i) const {
     int64_t at = base;
     for (int a = axes - 1; a >= 0; --a) {
       at += i % extent[a] * stride[a];

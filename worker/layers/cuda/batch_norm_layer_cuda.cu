@@ -18,19 +18,20 @@ struct Statistics {
   float* mean_dy_y;
 };
 
+// The normalised value, kept as the top or made from the bottom again.
+struct Normalised {
+  const float* x;  // null: y is there
+  const float* y;
+  Statistics s;
+  __device__ float operator()(int64_t i, int64_t c) const {
+    return x == nullptr ? y[i] : (x[i] - s.mean[c]) * s.inverse[c];
+  }
+};
+
 // Thread-confined: the training thread.
 class BatchNormLayerCuda final : public CudaLayer<BatchNormLayer> {
  public:
   using CudaLayer::CudaLayer;
-
-  absl::Status SetUp(absl::Span<const Shape> bottom) override {
-    if (fused()) {
-      return absl::UnimplementedError(
-          "batch_norm_param.scale_bias has no kernels on CUDA yet: put a Scale "
-          "layer with bias_term behind");
-    }
-    return BatchNormLayer::SetUp(bottom);
-  }
 
   absl::Status Bind(absl::Span<const TensorDesc> bottom,
                     absl::Span<const TensorDesc> top) override {
@@ -45,41 +46,53 @@ class BatchNormLayerCuda final : public CudaLayer<BatchNormLayer> {
     RETURN_IF_ERROR(use_global_stats() ? LoadGlobal(step, args.param)
                                        : MeasureBatch(step, args));
     const float* x = args.bottom[0].data();
+    const float* scale = fused() ? args.param[3].data() : nullptr;
+    const float* bias = fused() ? args.param[4].data() : nullptr;
     const Statistics s = statistics();
     const ChannelView view = view_;
     return Fill(step.stream(), args.top[0].data(), view.count(),
                 [=] __device__(int64_t i) {
                   const int64_t c = view.Channel(i);
-                  return (x[i] - s.mean[c]) * s.inverse[c];
+                  const float y = (x[i] - s.mean[c]) * s.inverse[c];
+                  return scale == nullptr ? y : y * scale[c] + bias[c];
                 });
   }
 
   absl::Status Backward(StepContext& step, const BackwardArgs& args) override {
-    const GradientTensor& gradient = args.bottom_gradient[0];
-    if (gradient.mode == GradientMode::kNone) return absl::OkStatus();
     const float* dy = args.top_gradient[0].data();
-    const float* y = args.top[0].data();
     const Statistics s = statistics();
-    const ChannelView view = view_;
+    const Normalised y{fused() ? args.bottom[0].data() : nullptr,
+                       fused() ? nullptr : args.top[0].data(), s};
     const bool batch = !use_global_stats();
-    if (batch) {
+    if (batch || fused()) {
+      const Slot ds = fused() ? Slot::Of(args.param_gradient[3]) : Slot();
+      const Slot db = fused() ? Slot::Of(args.param_gradient[4]) : Slot();
       const float count = values_per_channel();
       RETURN_IF_ERROR(SumChannels<SumPair>(
-          step.stream(), view, step.scratch().data(),
-          [=] __device__(int64_t i, int64_t) {
-            return SumPair{dy[i], double{dy[i]} * y[i]};
+          step.stream(), view_, step.scratch().data(),
+          [=] __device__(int64_t i, int64_t c) {
+            return SumPair{dy[i], double{dy[i]} * y(i, c)};
           },
           [=] __device__(int64_t c, SumPair sum) {
-            s.mean_dy[c] = static_cast<float>(sum.a) / count;
-            s.mean_dy_y[c] = static_cast<float>(sum.b) / count;
+            const float a = static_cast<float>(sum.a);
+            const float b = static_cast<float>(sum.b);
+            db.Put(c, a);
+            ds.Put(c, b);
+            s.mean_dy[c] = a / count;
+            s.mean_dy_y[c] = b / count;
           }));
     }
+    const GradientTensor& gradient = args.bottom_gradient[0];
+    const float* scale = fused() ? args.param[3].data() : nullptr;
+    const ChannelView view = view_;
     return Store(step.stream(), gradient.mode, gradient.tensor.data(),
                  view.count(), [=] __device__(int64_t i) {
                    const int64_t c = view.Channel(i);
                    float v = dy[i];
-                   if (batch) v -= s.mean_dy[c] + s.mean_dy_y[c] * y[i];
-                   return v * s.inverse[c];
+                   // Global statistics are constants: nothing flows there.
+                   if (batch) v = v - s.mean_dy[c] - s.mean_dy_y[c] * y(i, c);
+                   v *= s.inverse[c];
+                   return scale == nullptr ? v : v * scale[c];
                  });
   }
 

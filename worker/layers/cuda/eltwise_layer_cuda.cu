@@ -59,8 +59,7 @@ class EltwiseLayerCuda final : public CudaLayer<EltwiseLayer> {
       int32_t from = 0;
       for (int b = 1; b < in.count; ++b) {
         const float x = in.data[b][i];
-        // Of equals bottom 1 rather than 0, as in Caffe.
-        if (b == 1 ? best > x : !(x > best)) continue;
+        if (b == 1 ? best > x : !(x > best)) continue;  // ties: as Caffe's
         best = x;
         from = b;
       }

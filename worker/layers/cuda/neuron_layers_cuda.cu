@@ -58,6 +58,7 @@ absl::Status RegisterNeuron(LayerRegistry& registry, const char* type) {
 
 absl::Status RegisterNeurons(LayerRegistry& registry) {
   RETURN_IF_ERROR(RegisterNeuron<ReluFunction>(registry, "ReLU"));
+  RETURN_IF_ERROR(RegisterNeuron<Relu6Function>(registry, "ReLU6"));
   RETURN_IF_ERROR(RegisterNeuron<TanhFunction>(registry, "TanH"));
   RETURN_IF_ERROR(RegisterNeuron<SigmoidFunction>(registry, "Sigmoid"));
   RETURN_IF_ERROR(RegisterNeuron<AbsFunction>(registry, "AbsVal"));

@@ -18,14 +18,6 @@ class SoftmaxWithLossLayerCuda final : public CudaLayer<SoftmaxWithLossLayer> {
  public:
   using CudaLayer::CudaLayer;
 
-  absl::Status SetUp(absl::Span<const Shape> bottom) override {
-    if (layer_param().loss_param().label_smoothing() != 0) {
-      return absl::UnimplementedError(
-          "loss_param.label_smoothing has no kernels on CUDA yet");
-    }
-    return SoftmaxWithLossLayer::SetUp(bottom);
-  }
-
   absl::Status Bind(absl::Span<const TensorDesc> bottom,
                     absl::Span<const TensorDesc> top) override {
     ASSIGN_OR_RETURN(axis_, AxisOf(bottom[0].shape));
@@ -45,14 +37,23 @@ class SoftmaxWithLossLayerCuda final : public CudaLayer<SoftmaxWithLossLayer> {
     float* loss = args.top[0].data();
     const auto mode = normalization();
     const int64_t items = axis_.outer, positions = axis_.inner;
+    const float own_share = TargetOf(axis_).own;
+    const float every_share = TargetOf(axis_).every;
     RETURN_IF_ERROR(SumSegments<SumPair>(
         stream, plan_, step.scratch().data(),
         [=] __device__(int64_t, int64_t i) {
           const int64_t label = labels.Class(i);
           if (label == kIgnored) return SumPair{0, 0};
           if (label == kNoClass) return SumPair{NAN, 1};
-          const float own = p[labels.Column(i) + label * labels.inner];
-          return SumPair{-logf(fmaxf(own, FLT_MIN)), 1};
+          const float* column = p + labels.Column(i);
+          double cost = -double{own_share} *
+                        logf(fmaxf(column[label * labels.inner], FLT_MIN));
+          if (every_share == 0) return SumPair{cost, 1};
+          for (int64_t c = 0; c < labels.classes; ++c) {
+            cost -= double{every_share} *
+                    logf(fmaxf(column[c * labels.inner], FLT_MIN));
+          }
+          return SumPair{cost, 1};
         },
         [=] __device__(int64_t, SumPair sum) {
           *divisor =
@@ -70,15 +71,17 @@ class SoftmaxWithLossLayerCuda final : public CudaLayer<SoftmaxWithLossLayer> {
     const float* p = probability_.floats();
     const double* divisor = static_cast<const double*>(divisor_.data());
     const float* loss_weight = args.top_gradient[0].data();
-    return Store(step.stream(), gradient.mode, gradient.tensor.data(),
-                 gradient.tensor.count(), [=] __device__(int64_t i) {
-                   const int64_t label = labels.Class(labels.LabelOfScore(i));
-                   if (label < 0) return 0.0f;
-                   const float weight =
-                       static_cast<float>(*loss_weight / *divisor);
-                   const bool own = labels.ClassOfScore(i) == label;
-                   return weight * (p[i] - (own ? 1.0f : 0.0f));
-                 });
+    const float own_share = TargetOf(axis_).own;
+    const float every_share = TargetOf(axis_).every;
+    return Store(
+        step.stream(), gradient.mode, gradient.tensor.data(),
+        gradient.tensor.count(), [=] __device__(int64_t i) {
+          const int64_t label = labels.Class(labels.LabelOfScore(i));
+          if (label < 0) return 0.0f;
+          const float weight = static_cast<float>(*loss_weight / *divisor);
+          const bool own = labels.ClassOfScore(i) == label;
+          return weight * (p[i] - every_share - (own ? own_share : 0.0f));
+        });
   }
 
  private:

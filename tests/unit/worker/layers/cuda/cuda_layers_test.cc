@@ -29,7 +29,7 @@ LayerCases AllCases() {
   LayerCases all;
   for (const LayerCases& family :
        {NeuronCases(), VisionCases(), NormCases(), ShapeCases(),
-        RecurrentCases(), LossCases()}) {
+        RearrangeCases(), RecurrentCases(), LossCases()}) {
     all.insert(all.end(), family.begin(), family.end());
   }
   return all;

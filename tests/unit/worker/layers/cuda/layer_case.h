@@ -66,6 +66,7 @@ LayerCases NeuronCases();
 LayerCases VisionCases();
 LayerCases NormCases();
 LayerCases ShapeCases();
+LayerCases RearrangeCases();
 LayerCases RecurrentCases();
 LayerCases LossCases();
 

@@ -39,6 +39,45 @@ LayerCases SoftmaxLossCases() {
   return cases;
 }
 
+// Two items, six priors, three classes; the second item has a difficult object.
+LayerCases MultiBoxCases() {
+  const std::vector<float> priors = {
+      0.05f, 0.05f, 0.35f, 0.35f, 0.1f,  0.1f,  0.45f, 0.4f,  //
+      0.5f,  0.5f,  0.8f,  0.9f,  0.45f, 0.5f,  0.85f, 0.8f,  //
+      -0.1f, 0.6f,  0.2f,  0.95f, 0.6f,  0.05f, 0.9f,  0.3f,  // variances
+      0.1f,  0.1f,  0.2f,  0.2f,  0.1f,  0.1f,  0.2f,  0.2f,  //
+      0.1f,  0.1f,  0.2f,  0.2f,  0.1f,  0.1f,  0.2f,  0.2f,  //
+      0.1f,  0.1f,  0.2f,  0.2f,  0.1f,  0.1f,  0.2f,  0.2f};
+  std::vector<float> truths = {0,  1, 0, 0.07f, 0.08f, 0.4f,  0.37f, 0,  //
+                               0,  2, 0, 0.5f,  0.55f, 0.82f, 0.85f, 0,  //
+                               1,  2, 0, 0.0f,  0.6f,  0.22f, 0.9f,  0,  //
+                               1,  1, 1, 0.55f, 0.5f,  0.9f,  0.8f,  1,  //
+                               -1, 0, 0, 0,     0,     0,     0,     0};
+  LayerCases cases;
+  for (const char* fields :
+       {"", "code_type: CENTER_SIZE", "mining_type: NONE",
+        "mining_type: NONE conf_loss_type: LOGISTIC loc_loss_type: L2",
+        "code_type: CORNER_SIZE neg_pos_ratio: 1 use_difficult_gt: false",
+        "match_type: BIPARTITE loc_weight: 2 map_object_to_agnostic: true",
+        "ignore_cross_boundary_bbox: true bp_inside: true",
+        "code_type: CENTER_SIZE encode_variance_in_target: true"}) {
+    cases.push_back(
+        {"MultiBoxLoss",
+         absl::StrCat("multibox_loss_param { num_classes: 3 ", fields, " }"),
+         {Normals({2, 24}), Normals({2, 18}), Given({1, 2, 24}, priors),
+          Given({1, 1, 5, 8}, truths)},
+         kProducts});
+  }
+  truths[9] = 3;  // no class
+  cases.push_back(
+      {.type = "MultiBoxLoss",
+       .param = "multibox_loss_param { num_classes: 3 }",
+       .bottom = {Normals({2, 24}), Normals({2, 18}), Given({1, 2, 24}, priors),
+                  Given({1, 1, 5, 8}, truths)},
+       .bad_label = true});
+  return cases;
+}
+
 LayerCases AccuracyCases() {
   const BottomCase dense = Distincts({3, 5, 4, 6});
   return {
@@ -66,6 +105,37 @@ LayerCases AccuracyCases() {
 LayerCases LossCases() {
   const Shape small = {4, 3, 5};
   LayerCases all = {
+      {"ContrastiveLoss",
+       "",
+       {Normals({20, 7}), Normals({20, 7}), Labels({20}, 2)}},
+      {"ContrastiveLoss",
+       "contrastive_loss_param { margin: 4 }",
+       {Normals({50, 3}), Normals({50, 3}), Labels({50}, 2)}},
+      {"ContrastiveLoss",
+       "contrastive_loss_param { margin: 9 legacy_version: true }",
+       {Normals({50, 3}), Normals({50, 3}), Labels({50}, 2)}},
+      {"SmoothL1Loss", "", {Normals(small), Normals(small)}},
+      {"SmoothL1Loss",
+       "smooth_l1_loss_param { sigma: 2 }",
+       {Normals(small), Normals(small), Units(small), Units(small)}},
+      {"MultinomialLogisticLoss", "", {Units({30, 6}), Labels({30}, 6)}},
+      {.type = "MultinomialLogisticLoss",
+       .bottom = {Units({3, 10}), Given({3}, {0, 10, 3})},
+       .bad_label = true},
+      {"InfogainLoss", "", {Normals({20, 5}), Labels({20}, 5), Units({5, 5})}},
+      {.type = "InfogainLoss",
+       .param = "loss_param { ignore_label: 1 }",
+       .bottom = {Normals({3, 5, 4, 6}), Labels({3, 4, 6}, 5), Units({5, 5})},
+       .tops = 2},
+      {.type = "InfogainLoss",
+       .bottom = {Normals({3, 5}), Given({3}, {0, 5, 3}), Units({5, 5})},
+       .bad_label = true},
+      {"SoftmaxWithLoss",
+       "loss_param { label_smoothing: 0.1 }",
+       {Normals({20, 10}), Labels({20}, 10)}},
+      {"SoftmaxWithLoss",
+       "loss_param { label_smoothing: 0.2 ignore_label: -1 }",
+       {Normals({3, 5, 4, 6}), Labels({3, 4, 6}, 5, -1)}},
       {"EuclideanLoss", "", {Normals(small), Normals(small)}},
       {"EuclideanLoss", "", {Normals({5, 4001}), Normals({5, 4001})}},
       {"SigmoidCrossEntropyLoss", "", {Normals(small), Units(small)}},
@@ -83,7 +153,8 @@ LayerCases LossCases() {
        .bottom = {Normals({3, 10}), Given({3}, {0, 10, 3})},
        .bad_label = true},
   };
-  for (const LayerCases& more : {SoftmaxLossCases(), AccuracyCases()}) {
+  for (const LayerCases& more :
+       {SoftmaxLossCases(), AccuracyCases(), MultiBoxCases()}) {
     all.insert(all.end(), more.begin(), more.end());
   }
   return all;

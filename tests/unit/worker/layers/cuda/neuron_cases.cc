@@ -9,6 +9,8 @@ LayerCases NeuronCases() {
       {"ReLU", "", {Distincts(large)}},
       {"ReLU", "relu_param { negative_slope: 0.1 }", {Distincts(odd)}},
       {"ReLU", "relu_param { negative_slope: -0.1 }", {Distincts(odd)}},
+      {"ReLU6", "", {Distincts(small)}},
+      {"ReLU6", "", {Distincts(large)}},
       {"TanH", "", {Normals(small)}},
       {"TanH", "", {Normals(large)}},
       {"Sigmoid", "", {Normals(small)}},

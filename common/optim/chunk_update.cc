@@ -1,10 +1,13 @@
 #include "common/optim/chunk_update.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "absl/container/inlined_vector.h"
+#include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/optim/rules.h"
 
 namespace cssp {
 namespace {
@@ -19,44 +22,80 @@ absl::StatusOr<std::unique_ptr<ChunkUpdate>> ChunkUpdate::Create(
   if (solver.iter_size() < 1)
     return absl::InvalidArgumentError(
         absl::StrCat("iter_size must be at least 1, not ", solver.iter_size()));
+  RETURN_IF_ERROR(CheckRange("lars_eta", solver.lars_eta(), 0, 1e6f));
   ASSIGN_OR_RETURN(std::unique_ptr<UpdateRule> rule,
                    UpdateRule::Create(solver));
   ASSIGN_OR_RETURN(Regularizer regularizer, Regularizer::Create(solver));
   return std::unique_ptr<ChunkUpdate>(
-      new ChunkUpdate(std::move(rule), regularizer, solver.clip_gradients(),
-                      solver.iter_size()));
+      new ChunkUpdate(std::move(rule), regularizer, solver));
 }
 
 void ChunkUpdate::NormPartials(absl::Span<const UpdateSegment> segments,
+                               absl::Span<const float> weights,
                                absl::Span<const float> mean, int64_t block,
                                std::vector<double>* partials) const {
   for (const UpdateSegment& segment : segments) {
     if (segment.statistic) continue;
-    SquaredNormPartials(mean.subspan(segment.offset, segment.count), block,
-                        partials);
+    const int64_t end = segment.offset + segment.count;
+    for (int64_t at = segment.offset; at < end; at += block) {
+      const int64_t count = std::min(block, end - at);
+      SquaredNormPartials(mean.subspan(at, count), block, partials);
+      if (lars_eta_ > 0)
+        SquaredNormPartials(weights.subspan(at, count), block, partials);
+    }
   }
 }
 
-float ChunkUpdate::ClipScale(absl::Span<const double> partials) const {
-  if (!clips()) return 1.0f;
+UpdateScales ChunkUpdate::Scales(absl::Span<const UpdateSegment> blobs,
+                                 int64_t block,
+                                 absl::Span<const double> partials) const {
+  UpdateScales scales;
+  const size_t width = norms_per_block();
   double sum = 0;
-  for (double partial : partials) sum += partial;
-  return ClipFactor(sum, clip_);
+  for (size_t i = 0; i < partials.size(); i += width) sum += partials[i];
+  scales.norm = static_cast<float>(std::sqrt(sum));
+  scales.clip = ClipFactor(sum, clip_);
+  if (lars_eta_ <= 0) return scales;
+  const double* partial = partials.data();
+  for (const UpdateSegment& blob : blobs) {
+    double gradient = 0, weights = 0;
+    const int64_t blocks =
+        blob.statistic ? 0 : (blob.count + block - 1) / block;
+    for (int64_t b = 0; b < blocks; ++b) {
+      gradient += *partial++;
+      weights += *partial++;
+    }
+    scales.rates.push_back(LarsRate(blob, scales.clip, gradient, weights));
+  }
+  return scales;
 }
 
-void ChunkUpdate::Apply(const UpdateStep& step, float clip_scale,
+float ChunkUpdate::LarsRate(const UpdateSegment& blob, float clip,
+                            double squared_gradient,
+                            double squared_weights) const {
+  const double w = std::sqrt(squared_weights);
+  const double g = std::sqrt(squared_gradient) * (clip * iter_scale_);
+  const double decay = double{weight_decay_} * blob.multipliers.decay_mult;
+  if (!(w > 0 && g > 0)) return 1.0f;
+  return static_cast<float>(lars_eta_ * w / (g + decay * w));
+}
+
+void ChunkUpdate::Apply(const UpdateStep& step, const UpdateScales& scales,
                         absl::Span<const UpdateSegment> segments,
                         absl::Span<const float> weights_in,
                         absl::Span<float> weights_out,
                         absl::Span<float* const> history,
                         absl::Span<float> mean) const {
-  const float scale = clip_scale * iter_scale_;
+  const float scale = scales.clip * iter_scale_;
   absl::InlinedVector<float*, 4> slots(history.size());
   for (const UpdateSegment& segment : segments) {
     if (segment.statistic) {
       ApplyStatistic(segment, weights_in, weights_out, mean);
       continue;
     }
+    BlobMultipliers multipliers = segment.multipliers;
+    if (!scales.rates.empty())
+      multipliers.lr_mult *= scales.rates[segment.blob];
     // Decay and rule take turns stripe by stripe, while a stripe is in cache.
     const int64_t end = segment.offset + segment.count;
     for (int64_t at = segment.offset; at < end; at += kStripe) {
@@ -64,9 +103,9 @@ void ChunkUpdate::Apply(const UpdateStep& step, float clip_scale,
       const auto in = weights_in.subspan(at, count);
       const auto gradient = mean.subspan(at, count);
       for (size_t k = 0; k < history.size(); ++k) slots[k] = history[k] + at;
-      regularizer_.Apply(scale, segment.multipliers, in, gradient);
-      rule_->Apply(step, segment.multipliers, in,
-                   weights_out.subspan(at, count), slots, gradient);
+      regularizer_.Apply(scale, multipliers, in, gradient);
+      rule_->Apply(step, multipliers, in, weights_out.subspan(at, count), slots,
+                   gradient);
     }
   }
 }

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/optim/plateau.h"
 
 namespace cssp {
 namespace {
@@ -41,6 +42,16 @@ double Polynomial(const caffe::SolverParameter& solver, int64_t clock, int) {
   return std::pow(double{left}, double{solver.power()});
 }
 
+double Cosine(const caffe::SolverParameter& solver, int64_t clock, int) {
+  constexpr double kPi = 3.14159265358979323846;
+  if (clock >= solver.max_iter()) clock = solver.max_iter();
+  const double turn = kPi * static_cast<double>(clock) / solver.max_iter();
+  const double share = (1 + std::cos(turn)) / 2;
+  if (solver.base_lr() == 0) return 0;
+  const double low = double{solver.min_lr()} / solver.base_lr();
+  return low + (1 - low) * share;
+}
+
 double Sigmoid(const caffe::SolverParameter& solver, int64_t clock, int) {
   const float x = -solver.gamma() * (static_cast<float>(clock) -
                                      static_cast<float>(solver.stepsize()));
@@ -48,10 +59,12 @@ double Sigmoid(const caffe::SolverParameter& solver, int64_t clock, int) {
 }
 
 constexpr Policy kPolicies[] = {
+    {"cosine", false, false, false, true, Cosine},
     {"exp", true, false, false, false, Exponential},
     {"fixed", false, false, false, false, Fixed},
     {"inv", true, true, false, false, Inverse},
     {"multistep", true, false, false, false, Stepped},
+    {"plateau", true, false, false, false, Stepped},
     {"poly", false, true, false, true, Polynomial},
     {"sigmoid", true, false, true, false, Sigmoid},
     {"step", true, false, true, false, Stepped},
@@ -74,6 +87,15 @@ absl::Status UnknownPolicy(const std::string& name) {
     absl::StrAppend(&known, known.empty() ? "" : ", ", policy.name);
   return absl::InvalidArgumentError(absl::StrCat(
       "solver: unknown lr_policy '", name, "' (known policies: ", known, ")"));
+}
+
+absl::Status CheckFloor(const caffe::SolverParameter& solver) {
+  if (!solver.has_min_lr()) return absl::OkStatus();
+  if (solver.min_lr() >= 0 && solver.min_lr() <= solver.base_lr())
+    return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "solver: min_lr is ", solver.min_lr(),
+      ": it must lie in [0, base_lr], base_lr being ", solver.base_lr()));
 }
 
 absl::Status CheckWarmUp(const caffe::SolverParameter& solver) {
@@ -104,6 +126,9 @@ absl::StatusOr<LearningRatePolicy> LearningRatePolicy::Create(
     return Missing(solver, "stepsize > 0");
   if (policy->needs_max_iter && solver.max_iter() <= 0)
     return Missing(solver, "max_iter > 0");
+  if (solver.lr_policy() == "plateau")
+    RETURN_IF_ERROR(PlateauTracker::Create(solver).status());
+  RETURN_IF_ERROR(CheckFloor(solver));
   RETURN_IF_ERROR(CheckWarmUp(solver));
 
   LearningRatePolicy result;  // only what Rate reads: nets may be inlined
@@ -113,6 +138,7 @@ absl::StatusOr<LearningRatePolicy> LearningRatePolicy::Create(
   result.solver_.set_power(solver.power());
   result.solver_.set_stepsize(solver.stepsize());
   result.solver_.set_max_iter(solver.max_iter());
+  if (solver.has_min_lr()) result.solver_.set_min_lr(solver.min_lr());
   result.solver_.set_rampup_interval(solver.rampup_interval());
   result.solver_.set_rampup_lr(solver.rampup_lr());
   *result.solver_.mutable_stepvalue() = solver.stepvalue();
@@ -136,11 +162,16 @@ int LearningRatePolicy::CurrentStep(int64_t clock) const {
   return step;
 }
 
-float LearningRatePolicy::Rate(int64_t clock) const {
+bool LearningRatePolicy::follows_loss() const {
+  return solver_.lr_policy() == "plateau";
+}
+
+float LearningRatePolicy::Rate(int64_t clock, int plateau_step) const {
   const Policy* policy = Find(solver_.lr_policy());
-  const float rate =
-      static_cast<float>(double{solver_.base_lr()} *
-                         policy->factor(solver_, clock, CurrentStep(clock)));
+  const int step = follows_loss() ? plateau_step : CurrentStep(clock);
+  float rate = static_cast<float>(double{solver_.base_lr()} *
+                                  policy->factor(solver_, clock, step));
+  if (solver_.has_min_lr()) rate = std::max(rate, solver_.min_lr());
   const int64_t interval = solver_.rampup_interval();
   if (clock >= interval) return rate;
   const float share = static_cast<float>(clock) / static_cast<float>(interval);

@@ -45,8 +45,14 @@ absl::Status CheckSolver(const caffe::SolverParameter& solver) {
   if (solver.max_iter() < 1) return Bad("solver", "max_iter must be > 0");
   if (solver.iter_size() < 1) return Bad("solver", "iter_size must be > 0");
   if (solver.snapshot() < 0) return Bad("solver", "snapshot must be >= 0");
-  RETURN_IF_ERROR(Annotate(LearningRatePolicy::Create(solver).status(),
-                           "solver"));
+  const absl::StatusOr<LearningRatePolicy> policy =
+      LearningRatePolicy::Create(solver);
+  RETURN_IF_ERROR(Annotate(policy.status(), "solver"));
+  if (policy->follows_loss())
+    return absl::UnimplementedError(
+        "solver: lr_policy 'plateau' follows the loss, which a job's servers "
+        "do not see: train it in one process (caffe train), or choose a policy "
+        "of the clock");
   return Annotate(ChunkUpdate::Create(solver).status(), "solver");
 }
 

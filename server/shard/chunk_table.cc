@@ -35,7 +35,8 @@ ChunkTable::ChunkTable(const ps::SlabLayout& layout,
            .count = segment.count,
            .multipliers = {blob.lr_mult, blob.decay_mult},
            .statistic = blob.statistic,
-           .moving_average_fraction = blob.moving_average_fraction});
+           .moving_average_fraction = blob.moving_average_fraction,
+           .blob = segment.blob});
     }
     bytes_ += chunk.count * int64_t{sizeof(float)} * (1 + shape.num_history);
   }

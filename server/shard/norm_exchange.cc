@@ -5,35 +5,36 @@
 namespace cssp {
 
 NormExchange::NormExchange(const ps::SlabLayout& layout,
-                           absl::Span<const int> chunk_server, int servers,
-                           int self, int64_t start_clock)
-    : self_(self),
+                           absl::Span<const int> chunk_server,
+                           const Place& place, int64_t start_clock)
+    : self_(place.self),
       current_(start_clock),
       ranges_(layout.chunks().size()),
-      chunks_of_(servers),
-      expected_(servers, 0) {
+      chunks_of_(place.servers),
+      expected_(place.servers, 0) {
   constexpr int64_t kBlock = ps::SlabLayout::kBlock;
-  std::vector<int64_t> first_block(layout.blobs().size());
-  int64_t blocks = 0;
-  for (size_t b = 0; b < first_block.size(); ++b) {
-    first_block[b] = blocks;
+  const int64_t width = place.width;
+  std::vector<int64_t> first(layout.blobs().size());
+  int64_t all = 0;
+  for (size_t b = 0; b < first.size(); ++b) {
+    first[b] = all;
     const ps::BlobSpec& blob = layout.blobs()[b];
-    if (!blob.statistic) blocks += (blob.count + kBlock - 1) / kBlock;
+    if (!blob.statistic) all += width * ((blob.count + kBlock - 1) / kBlock);
   }
   for (size_t c = 0; c < ranges_.size(); ++c) {
     chunks_of_[chunk_server[c]].push_back(c);
     for (const ps::Segment& segment : layout.chunks()[c].segments) {
       if (layout.blobs()[segment.blob].statistic) continue;
       const ChunkRange range = {
-          first_block[segment.blob] + segment.blob_offset / kBlock,
-          (segment.count + kBlock - 1) / kBlock};
+          first[segment.blob] + width * (segment.blob_offset / kBlock),
+          width * ((segment.count + kBlock - 1) / kBlock)};
       ranges_[c].push_back(range);
       expected_[chunk_server[c]] += range.count;
     }
   }
   for (Slot& slot : slots_) {
-    slot.partials.resize(blocks);
-    slot.filled.resize(servers);
+    slot.partials.resize(all);
+    slot.filled.resize(place.servers);
     slot.own_chunk.resize(ranges_.size());
   }
 }

@@ -1,5 +1,5 @@
-// The reduce step of clip_gradients: every shard's squared-norm partials of a
-// clock, gathered before anyone applies it.
+// The reduce step of clip_gradients and LARS: every shard's squared-norm
+// partials of a clock, gathered before anyone applies it.
 #ifndef CSSP_SERVER_SHARD_NORM_EXCHANGE_H_
 #define CSSP_SERVER_SHARD_NORM_EXCHANGE_H_
 
@@ -13,16 +13,21 @@
 namespace cssp {
 
 // Thread-confined: the shard.  Invariants:
-//  1. A partial stands for one SlabLayout::kBlock of one blob, and the whole
-//     model's partials lie in key order, then block order: the sum does not
+//  1. `width` partials stand for one SlabLayout::kBlock of one blob, and the
+//     whole model's lie in key order, then block order: the sum does not
 //     depend on chunks or servers.
 //  2. Filling is idempotent; three clocks are kept (applied, current, next),
 //     which is all that peers can still need or already know.
 class NormExchange {
  public:
+  struct Place {
+    int servers = 1;
+    int self = 0;
+    int width = 1;  // doubles a block
+  };
   // chunk_server[c]: owner of chunk c.
   NormExchange(const ps::SlabLayout& layout, absl::Span<const int> chunk_server,
-               int servers, int self, int64_t start_clock);
+               const Place& place, int64_t start_clock);
 
   // The partials of one of our chunks; true when all of ours are in.
   bool AddOwn(int chunk, int64_t clock, absl::Span<const double> partials);
@@ -49,7 +54,7 @@ class NormExchange {
   struct Slot {
     int64_t clock = -1;
     std::vector<double> partials;
-    std::vector<int64_t> filled;  // blocks in, per server
+    std::vector<int64_t> filled;  // doubles in, per server
     std::vector<bool> own_chunk;  // per chunk: ours, added
   };
 
@@ -60,7 +65,7 @@ class NormExchange {
   int64_t current_;
   std::vector<std::vector<ChunkRange>> ranges_;  // per chunk, per segment
   std::vector<std::vector<int>> chunks_of_;      // per server
-  std::vector<int64_t> expected_;                // blocks per server
+  std::vector<int64_t> expected_;                // doubles per server
   std::array<Slot, 3> slots_;
 };
 

@@ -57,6 +57,10 @@ absl::StatusOr<std::unique_ptr<Shard>> Shard::Create(ps::SlabLayout layout,
                    ChunkUpdate::Create(options.solver));
   ASSIGN_OR_RETURN(LearningRatePolicy rates,
                    LearningRatePolicy::Create(options.solver));
+  if (rates.follows_loss()) {
+    return absl::UnimplementedError(
+        "lr_policy plateau needs the loss: a shard has none");
+  }
   return std::unique_ptr<Shard>(new Shard(std::move(layout), std::move(options),
                                           std::move(update), std::move(rates),
                                           output));
@@ -79,11 +83,19 @@ Shard::Shard(ps::SlabLayout layout, ShardOptions options,
       cuts_(options_.solver, options_.start_clock, table_.chunks().size()),
       workers_(options_.workers),
       empty_version_(options_.start_clock) {
-  if (!update_->clips()) return;
-  auto norms = std::make_unique<NormExchange>(layout_, options_.chunk_server,
-                                              options_.servers, options_.self,
-                                              options_.start_clock);
-  if (norms->Participates(options_.self)) norms_ = std::move(norms);
+  if (!update_->needs_norms()) return;
+  const NormExchange::Place place = {.servers = options_.servers,
+                                     .self = options_.self,
+                                     .width = update_->norms_per_block()};
+  auto norms = std::make_unique<NormExchange>(
+      layout_, options_.chunk_server, place, options_.start_clock);
+  if (!norms->Participates(options_.self)) return;
+  norms_ = std::move(norms);
+  for (const ps::BlobSpec& blob : layout_.blobs()) {
+    blobs_.push_back({.count = blob.count,
+                      .multipliers = {blob.lr_mult, blob.decay_mult},
+                      .statistic = blob.statistic});
+  }
 }
 
 bool Shard::Required(int rank, int64_t clock) const {
@@ -109,12 +121,12 @@ void Shard::Advance(ChunkState& chunk) {
   while (AllIn(chunk)) {
     Sum(chunk);
     if (norms_ == nullptr) {
-      Apply(chunk, update_->clips() ? 0.0f : 1.0f);
+      Apply(chunk, UpdateScales());
       continue;
     }
     chunk.summed = true;
     AddNorms(chunk);
-    if (AdvanceClipped()) AdvanceAll();
+    if (AdvanceNormed()) AdvanceAll();
     return;
   }
 }
@@ -157,9 +169,9 @@ void Shard::Sum(ChunkState& chunk) {
   }
 }
 
-// `clip_scale` comes with the norm; statistics alone (no gradient in this
-// shard) take none.
-void Shard::Apply(ChunkState& chunk, float clip_scale) {
+// `scales` come with the norms; statistics alone (no gradient in this shard)
+// take none.
+void Shard::Apply(ChunkState& chunk, const UpdateScales& scales) {
   BufferRef next = chunk.value_pool.Take();
   absl::InlinedVector<float*, 4> history;
   for (BufferRef& array : chunk.history) {
@@ -167,7 +179,7 @@ void Shard::Apply(ChunkState& chunk, float clip_scale) {
   }
   const UpdateStep step = {.rate = rates_.Rate(chunk.version),
                            .update = chunk.version};
-  update_->Apply(step, clip_scale, chunk.segments, chunk.values.floats(),
+  update_->Apply(step, scales, chunk.segments, chunk.values.floats(),
                  next.floats(), absl::MakeSpan(history), chunk.mean.floats());
   chunk.values = std::move(next);
   chunk.mean.Reset();
@@ -178,8 +190,9 @@ void Shard::Apply(ChunkState& chunk, float clip_scale) {
 
 void Shard::AddNorms(ChunkState& chunk) {
   partials_.clear();
-  update_->NormPartials(chunk.segments, chunk.mean.floats(),
-                        ps::SlabLayout::kBlock, &partials_);
+  update_->NormPartials(chunk.segments, chunk.values.floats(),
+                        chunk.mean.floats(), ps::SlabLayout::kBlock,
+                        &partials_);
   if (!norms_->AddOwn(chunk.id, chunk.version, partials_)) return;
   for (int server = 0; server < options_.servers; ++server) {
     SendOwnNorms(server, chunk.version);
@@ -193,16 +206,17 @@ void Shard::SendOwnNorms(int server, int64_t clock) {
 }
 
 // Applies a clock whose norms are all in; whether it did.
-bool Shard::AdvanceClipped() {
+bool Shard::AdvanceNormed() {
   const int64_t clock = norms_->current();
   if (!norms_->Complete(clock)) return false;
   // Chunks that hold statistics only add no norms: they may lag behind.
   for (const ChunkState& chunk : table_.chunks()) {
     if (!chunk.summed || chunk.version != clock) return false;
   }
-  const float scale = update_->ClipScale(norms_->All(clock));
+  const UpdateScales scales =
+      update_->Scales(blobs_, ps::SlabLayout::kBlock, norms_->All(clock));
   norms_->Applied(clock);
-  for (ChunkState& chunk : table_.chunks()) Apply(chunk, scale);
+  for (ChunkState& chunk : table_.chunks()) Apply(chunk, scales);
   return true;
 }
 
@@ -213,7 +227,7 @@ bool Shard::OnNorms(int server, int64_t clock,
       !norms_->AddPeer(server, clock, partials)) {
     return false;
   }
-  if (AdvanceClipped()) AdvanceAll();
+  if (AdvanceNormed()) AdvanceAll();
   return true;
 }
 

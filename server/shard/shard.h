@@ -147,9 +147,9 @@ class Shard {
   bool AllIn(const ChunkState& chunk) const;
   void Advance(ChunkState& chunk);
   void AdvanceAll();
-  bool AdvanceClipped();
+  bool AdvanceNormed();
   void Sum(ChunkState& chunk);
-  void Apply(ChunkState& chunk, float clip_scale);
+  void Apply(ChunkState& chunk, const UpdateScales& scales);
   void AddNorms(ChunkState& chunk);
   void Opened(ChunkState& chunk, int64_t version);
   void Publish(ChunkState& chunk);
@@ -180,7 +180,8 @@ class Shard {
   VectorClock clocks_;
   OrderBook orders_;
   CutKeeper cuts_;
-  std::unique_ptr<NormExchange> norms_;  // null: no clipping
+  std::unique_ptr<NormExchange> norms_;  // null: no clipping, no LARS
+  std::vector<UpdateSegment> blobs_;     // the whole model, for the norms
   std::vector<Worker> workers_;
   std::vector<double> partials_;  // scratch
   int64_t empty_version_;         // of a shard without chunks

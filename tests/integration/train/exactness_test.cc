@@ -104,6 +104,9 @@ TEST_P(ExactnessTest, EqualsTheReferenceBitForBit) {
 const char kSgd[] =
     "base_lr: 0.01 momentum: 0.9 weight_decay: 0.004 lr_policy: 'inv' "
     "gamma: 0.01 power: 0.75";
+const char kCosine[] =
+    "base_lr: 0.01 momentum: 0.9 weight_decay: 0.004 lr_policy: 'cosine' "
+    "min_lr: 0.001 rampup_interval: 10 rampup_lr: 0.0001";
 
 INSTANTIATE_TEST_SUITE_P(
     AllSolvers, ExactnessTest,
@@ -142,6 +145,11 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"Clip1Server", absl::StrCat(kSgd, " clip_gradients: 0.5"), 2, 1},
         Case{"Clip3ServersSmallChunks",
              absl::StrCat(kSgd, " clip_gradients: 0.5"), 2, 3, 16384},
+        Case{"Lars1Server", absl::StrCat(kSgd, " lars_eta: 0.02"), 2, 1},
+        Case{"LarsClip3ServersSmallChunks",
+             absl::StrCat(kSgd, " lars_eta: 0.02 clip_gradients: 0.5"), 2, 3,
+             16384},
+        Case{"Cosine", kCosine, 2, 2, 16384},
         Case{"IterSize", absl::StrCat(kSgd, " iter_size: 3"), 2, 2, 16384},
         Case{"ClipAndIterSizeAdam",
              "type: 'Adam' base_lr: 0.001 momentum: 0.9 lr_policy: 'fixed' "

@@ -32,16 +32,17 @@ TEST(ChunkUpdateTest, OrderIsClipIterSizeDecayRule) {
       "type: 'SGD' momentum: 0.5 weight_decay: 0.5 iter_size: 2"
       " clip_gradients: 5");
   std::vector<float> mean = {6, 0, -1, -1, 8, -1, 3};
-  std::vector<double> partials;
-  update->NormPartials(kSegments, mean, 4, &partials);
-  EXPECT_THAT(partials, ElementsAre(36, 64));  // no statistic, no padding
-  const float clip = update->ClipScale(partials);
-  EXPECT_EQ(clip, 0.5f);  // norm 10
-
   const std::vector<float> in = {4, 8, 77, 77, 2, 77, 10};
+  std::vector<double> partials;
+  update->NormPartials(kSegments, in, mean, 4, &partials);
+  EXPECT_THAT(partials, ElementsAre(36, 64));  // no statistic, no padding
+  const UpdateScales scales = update->Scales(kSegments, 4, partials);
+  EXPECT_EQ(scales.clip, 0.5f);  // norm 10
+  EXPECT_TRUE(scales.rates.empty());
+
   std::vector<float> out(7, -1), history(7, 0);
   float* slots[] = {history.data()};
-  update->Apply({0.5f, 0}, clip, kSegments, in, absl::MakeSpan(out), slots,
+  update->Apply({0.5f, 0}, scales, kSegments, in, absl::MakeSpan(out), slots,
                 absl::MakeSpan(mean));
   // Blob 0: 6 / 4 + 0.5 * 4 = 3.5, 0 + 0.5 * 8 = 4; rate 0.5.
   // Blob 1: 8 / 4 = 2, no decay, rate 1.  Statistic: 0.5 * 10 + 3 / 2.
@@ -63,7 +64,7 @@ TEST(ChunkUpdateTest, LongSegmentsAreTheSumOfTheirParts) {
   std::vector<float> gradient = mean, m(kCount), v(kCount), m2 = m, v2 = v;
   float* slots[] = {m.data(), v.data()};
   float* slots2[] = {m2.data(), v2.data()};
-  Update(text)->Apply({0.1f, 2}, 1, {{.offset = 0, .count = kCount}}, in,
+  Update(text)->Apply({0.1f, 2}, {}, {{.offset = 0, .count = kCount}}, in,
                       absl::MakeSpan(out), slots, absl::MakeSpan(mean));
   Regularizer::Create(solver)->Apply(1, {1, 1}, in, absl::MakeSpan(gradient));
   UpdateRule::Create(solver).value()->Apply({0.1f, 2}, {1, 1}, in,
@@ -76,8 +77,8 @@ TEST(ChunkUpdateTest, LongSegmentsAreTheSumOfTheirParts) {
 
 TEST(ChunkUpdateTest, WithoutClippingNoNormIsNeeded) {
   const auto update = Update("type: 'SGD'");
-  EXPECT_FALSE(update->clips());
-  EXPECT_EQ(update->ClipScale({1e30}), 1);
+  EXPECT_FALSE(update->needs_norms());
+  EXPECT_EQ(update->Scales(kSegments, 4, {1e30}).clip, 1);
 }
 
 TEST(ChunkUpdateTest, RefusesIterSizeZero) {

@@ -99,6 +99,31 @@ TEST(LearningRatePolicyTest, Sigmoid) {
   EXPECT_FLOAT_EQ(Rate(rising, 12), 2 / (1 + std::exp(-1.0f)));
 }
 
+TEST(LearningRatePolicyTest, CosineEndsAtTheFloor) {
+  const std::string text =
+      "base_lr: 0.5 lr_policy: 'cosine' max_iter: 300 min_lr: 0.1";
+  EXPECT_EQ(Rate(text, 0), 0.5f);
+  EXPECT_FLOAT_EQ(Rate(text, 100), 0.4f);  // cos(pi / 3) = 1/2
+  EXPECT_FLOAT_EQ(Rate(text, 150), 0.3f);
+  EXPECT_EQ(Rate(text, 300), 0.1f);
+  EXPECT_EQ(Rate(text, 301), 0.1f);
+  EXPECT_NEAR(Rate("base_lr: 1 lr_policy: 'cosine' max_iter: 10", 10), 0, 1e-9);
+}
+
+TEST(LearningRatePolicyTest, MinLrIsTheFloorOfEveryPolicy) {
+  const std::string step =
+      "base_lr: 1 lr_policy: 'step' gamma: 0.5 stepsize: 10 min_lr: 0.2";
+  EXPECT_EQ(Rate(step, 29), 0.25f);
+  EXPECT_EQ(Rate(step, 30), 0.2f);
+  EXPECT_EQ(Rate("base_lr: 1 lr_policy: 'poly' power: 1 max_iter: 10 "
+                 "min_lr: 0.05",
+                 12),
+            0.05f);
+  // Warm-up may start below it.
+  EXPECT_FLOAT_EQ(Rate(step + " rampup_interval: 4", 1), 0.25f);
+  EXPECT_FLOAT_EQ(Rate(step + " rampup_interval: 40", 36), 0.18f);
+}
+
 TEST(LearningRatePolicyTest, WarmUpRisesToTheSchedule) {
   const std::string text =
       "base_lr: 1 lr_policy: 'fixed' rampup_interval: 4 rampup_lr: 0.2";
@@ -117,7 +142,8 @@ TEST(LearningRatePolicyTest, NamesWhatIsMissing) {
   EXPECT_THAT(message("lr_policy: 'fixed'"), HasSubstr("base_lr"));
   EXPECT_THAT(message("base_lr: 1"), HasSubstr("lr_policy"));
   EXPECT_THAT(message("base_lr: 1 lr_policy: 'linear'"),
-              HasSubstr("exp, fixed, inv, multistep, poly, sigmoid, step"));
+              HasSubstr("cosine, exp, fixed, inv, multistep, plateau, poly, "
+                        "sigmoid, step"));
   EXPECT_THAT(message("base_lr: 1 lr_policy: 'step' gamma: 1"),
               HasSubstr("stepsize"));
   EXPECT_THAT(message("base_lr: 1 lr_policy: 'step' stepsize: 1"),
@@ -126,6 +152,13 @@ TEST(LearningRatePolicyTest, NamesWhatIsMissing) {
               HasSubstr("power"));
   EXPECT_THAT(message("base_lr: 1 lr_policy: 'poly' power: 1"),
               HasSubstr("max_iter"));
+  EXPECT_THAT(message("base_lr: 1 lr_policy: 'cosine'"), HasSubstr("max_iter"));
+  EXPECT_THAT(message("base_lr: 1 lr_policy: 'plateau' plateau_winsize: 4"),
+              HasSubstr("gamma"));
+  EXPECT_THAT(message("base_lr: 1 lr_policy: 'fixed' min_lr: 2"),
+              HasSubstr("min_lr"));
+  EXPECT_THAT(message("base_lr: 1 lr_policy: 'fixed' min_lr: nan"),
+              HasSubstr("min_lr"));
   EXPECT_THAT(message("base_lr: 1 lr_policy: 'fixed' rampup_interval: -1"),
               HasSubstr("rampup_interval"));
 }

@@ -55,6 +55,12 @@ TEST(ValidateJobSpec, SaysWhatIsNotThereYet) {
       ValidateJobSpec(Spec(1, "ssp_update: PER_PUSH"))));
   EXPECT_TRUE(
       absl::IsUnimplemented(ValidateJobSpec(Spec(1, "lazy_pull: true"))));
+  auto spec = Spec(1);
+  spec.mutable_solver()->set_lr_policy("plateau");
+  spec.mutable_solver()->set_gamma(0.1);
+  spec.mutable_solver()->add_plateau_winsize(10);
+  EXPECT_TRUE(absl::IsUnimplemented(ValidateJobSpec(spec)));
+  EXPECT_THAT(Refusal(spec), HasSubstr("plateau"));
 }
 
 TEST(MakeJobId, IsAlwaysAnId) {

@@ -18,7 +18,7 @@ TEST(NormExchangeTest, KeyOrderWhateverTheOrderOfArrival) {
   const ps::SlabLayout layout = Layout();
   ASSERT_EQ(layout.chunks().size(), 3u);  // a | b 0..1 | b 2
   const std::vector<int> owner = {1, 0, 1};
-  NormExchange norms(layout, owner, 2, 0, 0);
+  NormExchange norms(layout, owner, {.servers = 2, .self = 0}, 0);
   EXPECT_EQ(norms.expected(0), 2);
   EXPECT_EQ(norms.expected(1), 2);
   EXPECT_TRUE(norms.AddPeer(1, 0, {1.0, 4.0}));
@@ -32,7 +32,7 @@ TEST(NormExchangeTest, KeyOrderWhateverTheOrderOfArrival) {
 }
 
 TEST(NormExchangeTest, KeepsTheLastClockForPeersThatLag) {
-  NormExchange norms(Layout(), {1, 0, 1}, 2, 0, 5);
+  NormExchange norms(Layout(), {1, 0, 1}, {.servers = 2, .self = 0}, 5);
   EXPECT_TRUE(norms.AddOwn(1, 5, {2.0, 3.0}));
   EXPECT_TRUE(norms.AddPeer(1, 6, {1.0, 1.0}));   // it may be one ahead
   EXPECT_FALSE(norms.AddPeer(1, 7, {1.0, 1.0}));  // but not two
@@ -45,12 +45,24 @@ TEST(NormExchangeTest, KeepsTheLastClockForPeersThatLag) {
   EXPECT_TRUE(norms.Complete(6));
 }
 
+TEST(NormExchangeTest, TwoDoublesABlock) {
+  NormExchange norms(Layout(), {1, 0, 1}, {.servers = 2, .self = 0, .width = 2},
+                     0);
+  EXPECT_EQ(norms.expected(0), 4);
+  EXPECT_FALSE(norms.AddPeer(1, 0, {1.0, 4.0}));  // of one double a block
+  EXPECT_TRUE(norms.AddPeer(1, 0, {1.0, 10.0, 4.0, 40.0}));
+  EXPECT_TRUE(norms.AddOwn(1, 0, {2.0, 20.0, 3.0, 30.0}));
+  ASSERT_TRUE(norms.Complete(0));
+  EXPECT_EQ(norms.All(0),
+            (std::vector<double>{1, 10, 2, 20, 3, 30, 4, 40}));
+}
+
 TEST(NormExchangeTest, ServersWithoutGradientsStandAside) {
   std::vector<ps::BlobSpec> blobs = {TestBlob("w", 5000), TestBlob("s", 5000)};
   blobs[1].statistic = true;
   const auto layout =
       *ps::SlabLayout::Create(blobs, 2 * ps::SlabLayout::kMinChunkBytes);
-  NormExchange norms(layout, {0, 1}, 2, 0, 0);
+  NormExchange norms(layout, {0, 1}, {.servers = 2, .self = 0}, 0);
   EXPECT_FALSE(norms.Participates(1));
   EXPECT_TRUE(norms.AddOwn(0, 0, {1.0, 2.0}));
   EXPECT_TRUE(norms.Complete(0));

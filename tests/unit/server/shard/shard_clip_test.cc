@@ -1,4 +1,4 @@
-// clip_gradients over several shards: the same bits for any number of servers
+// clip_gradients and LARS over several shards: the same bits for any number of servers
 // and any chunk size, whatever order messages come in.
 #include <algorithm>
 #include <cmath>
@@ -28,7 +28,7 @@ float Gradient(int rank, int64_t clock, int64_t index) {
 
 // Trains `clocks` clocks over `servers` shards and gives the slab.
 std::vector<float> Train(int servers, int64_t chunk_bytes, uint64_t seed,
-                         int clocks) {
+                         int clocks, float lars_eta = 0) {
   constexpr int kWorkers = 3;
   const auto layout = *ps::SlabLayout::Create(Blobs(), chunk_bytes);
   const std::vector<int> owner = ps::PlaceChunks(layout, servers);
@@ -38,6 +38,7 @@ std::vector<float> Train(int servers, int64_t chunk_bytes, uint64_t seed,
   options.solver.set_weight_decay(0.01);
   options.solver.set_clip_gradients(0.5);
   options.solver.set_iter_size(2);
+  options.solver.set_lars_eta(lars_eta);
   options.workers = kWorkers;
   options.servers = servers;
   options.chunk_server = owner;
@@ -98,6 +99,43 @@ TEST(ShardClipTest, BitIdenticalForAnyServersAndChunks) {
           << servers << " servers, chunks of " << chunk_bytes;
     }
   }
+}
+
+TEST(ShardClipTest, LarsToo) {
+  const std::vector<float> reference = Train(1, 4 << 20, 1, 5, 0.01f);
+  EXPECT_NE(reference, Train(1, 4 << 20, 1, 5));
+  for (int servers : {2, 3}) {
+    for (int64_t chunk_bytes : {16384, 40000}) {
+      EXPECT_EQ(Train(servers, chunk_bytes, servers, 5, 0.01f), reference)
+          << servers << " servers, chunks of " << chunk_bytes;
+    }
+  }
+}
+
+// Without clip_gradients as well: w 3, gradient 4, rate 1 * eta * 3 / 4.
+TEST(ShardClipTest, LarsScalesTheRate) {
+  ShardOptions options;
+  options.solver = PlainSgd(1);
+  options.solver.set_lars_eta(0.5);
+  ShardRig rig({TestBlob("w", 1)}, options);
+  rig.InitAll(3);
+  rig.Push(0, 0, 0, 4);
+  EXPECT_FLOAT_EQ(rig.value(0), 3 - 4 * 0.5f * 3 / 4);
+}
+
+TEST(ShardClipTest, RefusesAPolicyThatFollowsTheLoss) {
+  ShardOptions options;
+  options.solver = PlainSgd(1);
+  options.solver.set_lr_policy("plateau");
+  options.solver.set_gamma(0.5);
+  options.solver.add_plateau_winsize(3);
+  options.chunk_server = {0};
+  RecordingOutput output;
+  EXPECT_EQ(Shard::Create(*ps::SlabLayout::Create({TestBlob("w", 1)}, 0),
+                          options, output)
+                .status()
+                .code(),
+            absl::StatusCode::kUnimplemented);
 }
 
 TEST(ShardClipTest, ClipsOnTheSumOfIterSize) {

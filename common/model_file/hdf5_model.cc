@@ -11,6 +11,7 @@
 #include "common/base/status_macros.h"
 #include "common/model_file/atomic_file.h"
 #include "common/model_file/hdf5_file.h"
+#include "common/model_file/plateau_fields.h"
 
 namespace cssp {
 namespace {
@@ -130,10 +131,39 @@ absl::Status WriteDiffs(hid_t file, const caffe::NetParameter& net) {
   return absl::OkStatus();
 }
 
+// The plateau's fields as datasets of their own; files of Caffe have none.
+absl::Status WritePlateau(hid_t file, const PlateauFields& plateau) {
+  caffe::BlobProto losses;
+  losses.mutable_shape()->add_dim(2);
+  losses.add_data(plateau.minimum_loss);
+  losses.add_data(plateau.smoothed_loss);
+  RETURN_IF_ERROR(WriteArray(file, "plateau_losses", losses, false));
+  return WriteInt(file, "iter_last_event",
+                  static_cast<int>(plateau.last_event));
+}
+
+absl::Status ReadPlateau(hid_t file, int64_t file_bytes,
+                         caffe::SolverState* state) {
+  if (H5Lexists(file, "iter_last_event", H5P_DEFAULT) <= 0)
+    return absl::OkStatus();
+  caffe::BlobProto losses;
+  RETURN_IF_ERROR(ReadArray(file, "plateau_losses", file_bytes, &losses));
+  ASSIGN_OR_RETURN(const int last_event, ReadInt(file, "iter_last_event"));
+  if (losses.data_size() != 2 || last_event < 0)
+    return absl::DataLossError("the HDF5 file's plateau state is damaged");
+  SetPlateauFields({.minimum_loss = losses.data(0),
+                    .last_event = last_event,
+                    .smoothed_loss = losses.data(1)},
+                   state);
+  return absl::OkStatus();
+}
+
 absl::Status WriteStateFields(hid_t file, const caffe::SolverState& state) {
   RETURN_IF_ERROR(WriteInt(file, "iter", state.iter()));
   RETURN_IF_ERROR(WriteString(file, "learned_net", state.learned_net()));
   RETURN_IF_ERROR(WriteInt(file, "current_step", state.current_step()));
+  if (const auto plateau = GetPlateauFields(state))
+    RETURN_IF_ERROR(WritePlateau(file, *plateau));
   ASSIGN_OR_RETURN(const Hdf5Handle history, CreateGroup(file, "history"));
   for (int i = 0; i < state.history_size(); ++i)
     RETURN_IF_ERROR(
@@ -147,6 +177,7 @@ absl::Status ReadStateFields(hid_t file, int64_t file_bytes,
   ASSIGN_OR_RETURN(const int step, ReadInt(file, "current_step"));
   state->set_iter(iter);
   state->set_current_step(step);
+  RETURN_IF_ERROR(ReadPlateau(file, file_bytes, state));
   if (H5Lexists(file, "learned_net", H5P_DEFAULT) > 0) {
     ASSIGN_OR_RETURN(*state->mutable_learned_net(),
                      ReadString(file, "learned_net"));

@@ -16,8 +16,26 @@
 namespace cssp {
 namespace {
 
+// Checks the flags, reads the solver and applies --level and --stage.
+absl::StatusOr<caffe::SolverParameter> ReadSolverWithFlags(
+    const CaffeFlags& flags) {
+  if (flags.solver.empty())
+    return absl::InvalidArgumentError(
+        "Need a solver definition to train: --solver");
+  if (!flags.snapshot.empty() && !flags.weights.empty())
+    return absl::InvalidArgumentError(
+        "Give a snapshot to resume training or weights to finetune but not "
+        "both");
+  ASSIGN_OR_RETURN(caffe::SolverParameter param, ReadSolver(flags.solver));
+  if (flags.level != 0) param.mutable_train_state()->set_level(flags.level);
+  for (absl::string_view stage :
+       absl::StrSplit(flags.stage, ',', absl::SkipEmpty()))
+    param.mutable_train_state()->add_stage(std::string(stage));
+  return param;
+}
+
 absl::Status TrainAlone(const CaffeFlags& flags, SignalActions& actions) {
-  ASSIGN_OR_RETURN(caffe::SolverParameter param, ReadSolverForTraining(flags));
+  ASSIGN_OR_RETURN(caffe::SolverParameter param, ReadSolverWithFlags(flags));
   if (!flags.job_options.empty())
     LOG(WARNING) << "--" << absl::StrJoin(flags.job_options, ", --")
                  << " only matter under mpirun with several processes";
@@ -61,18 +79,7 @@ absl::Status TrainAlone(const CaffeFlags& flags, SignalActions& actions) {
 
 absl::StatusOr<caffe::SolverParameter> ReadSolverForTraining(
     const CaffeFlags& flags) {
-  if (flags.solver.empty())
-    return absl::InvalidArgumentError(
-        "Need a solver definition to train: --solver");
-  if (!flags.snapshot.empty() && !flags.weights.empty())
-    return absl::InvalidArgumentError(
-        "Give a snapshot to resume training or weights to finetune but not "
-        "both");
-  ASSIGN_OR_RETURN(caffe::SolverParameter param, ReadSolver(flags.solver));
-  if (flags.level != 0) param.mutable_train_state()->set_level(flags.level);
-  for (absl::string_view stage :
-       absl::StrSplit(flags.stage, ',', absl::SkipEmpty()))
-    param.mutable_train_state()->add_stage(std::string(stage));
+  ASSIGN_OR_RETURN(caffe::SolverParameter param, ReadSolverWithFlags(flags));
   RETURN_IF_ERROR(InlineNets(flags.solver, &param));
   return param;
 }

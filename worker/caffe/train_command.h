@@ -14,7 +14,7 @@ namespace cssp {
 // Alone: Caffe in one process.  In a launch of several: ClusterTrain.
 absl::Status TrainCommand(const CaffeFlags& flags);
 
-// Checks the flags, reads the solver and applies --level and --stage.
+// Checks the flags, reads the solver and its nets, applies --level and --stage.
 absl::StatusOr<caffe::SolverParameter> ReadSolverForTraining(
     const CaffeFlags& flags);
 

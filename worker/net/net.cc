@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
+#include "worker/net/debug_info.h"
 #include "worker/net/net_impl.h"
 #include "worker/net/net_passes.h"
 
@@ -86,15 +87,19 @@ absl::Status NetBlob::Reshape(const Shape& shape) {
 
 absl::Status Net::Impl::Init(const caffe::NetParameter& raw,
                              const LayerRegistry& registry) {
-  const auto passed = PrepareNet(raw, options.state);
+  std::vector<std::string> notes;
+  const auto passed = PrepareNet(raw, options.state, &notes);
   if (!passed.ok())
     return options.source_name.empty()
                ? passed.status()
                : Annotate(passed.status(), options.source_name);
   const caffe::NetParameter& prepared = *passed;
-  if (options.log_creation)
+  options.debug_info |= prepared.debug_info();
+  if (options.log_creation) {
+    for (const std::string& note : notes) LOG(INFO) << note;
     LOG(INFO) << "Initializing net from parameters: \n"
               << prepared.DebugString();
+  }
   LayerContext context;
   context.device = &device;
   context.phase = options.state.phase();
@@ -173,6 +178,20 @@ absl::Status Net::Impl::CheckRange(int first, int last) const {
                                             " of a net of ", num_layers()));
 }
 
+absl::Status Net::Impl::Forward(const StepState& state, int first, int last,
+                                double* loss) {
+  if (!options.debug_info) return executor->Forward(state, first, last, loss);
+  double sum = 0;
+  for (int l = first; l <= last; ++l) {
+    double part = 0;
+    RETURN_IF_ERROR(executor->Forward(state, l, l, &part));
+    RETURN_IF_ERROR(LogForwardDebug(*this, l));
+    sum += part;
+  }
+  if (loss != nullptr) *loss = sum;
+  return absl::OkStatus();
+}
+
 absl::Status Net::Impl::Backward(const StepState& state, int last, int first,
                                  bool complete) {
   if (!options.keep_blobs && graph.phase != caffe::TRAIN)
@@ -183,7 +202,13 @@ absl::Status Net::Impl::Backward(const StepState& state, int last, int first,
         "backward needs a forward pass since the net was planned (a blob was "
         "reshaped or viewed for the first time)");
   RETURN_IF_ERROR(FlushViews());
-  return executor->Backward(state, last, first, complete);
+  if (!options.debug_info)
+    return executor->Backward(state, last, first, complete);
+  for (int l = last; l >= first; --l) {
+    RETURN_IF_ERROR(executor->Backward(state, l, l, complete));
+    RETURN_IF_ERROR(LogBackwardDebug(*this, l));
+  }
+  return first == 0 ? LogParamsDebug(*this) : absl::OkStatus();
 }
 
 absl::Status Net::Impl::FlushViews() {
@@ -216,7 +241,7 @@ absl::Status Net::ForwardFromTo(const StepState& state, int first, int last,
   RETURN_IF_ERROR(impl_->CheckSources(state, first, last));
   RETURN_IF_ERROR(impl_->EnsurePlan());
   RETURN_IF_ERROR(impl_->FlushViews());
-  RETURN_IF_ERROR(impl_->executor->Forward(state, first, last, loss));
+  RETURN_IF_ERROR(impl_->Forward(state, first, last, loss));
   impl_->ran_forward = true;
   return absl::OkStatus();
 }
@@ -308,6 +333,7 @@ void Net::WeightsChanged() {
   impl_->params->Changed(0, static_cast<int>(impl_->graph.params.size()));
 }
 
+void Net::set_debug_info(bool on) { impl_->options.debug_info = on; }
 const ExecutionPlan& Net::plan() const { return impl_->executor->plan(); }
 int Net::last_generation() const { return impl_->executor->generation(); }
 

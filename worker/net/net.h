@@ -45,6 +45,8 @@ struct NetOptions {
   // Waits for the device after every layer: slow, but a fault of the device is
   // reported with the layer that it happened in.
   bool sync_layers = false;
+  // Caffe's debug_info lines in every pass; also on where the prototxt asks.
+  bool debug_info = false;
   // Caffe's INFO lines at creation ("Creating Layer conv1", "Top shape: ...").
   bool log_creation = true;
   // Test nets read the train net's weights: parameters are bound by layer name
@@ -133,6 +135,7 @@ class Net {
   // line, targets without source keep their values, a count or shape mismatch
   // is InvalidArgument naming the layer, nothing half done.
   absl::Status LoadWeights(const caffe::NetParameter& trained);
+  void set_debug_info(bool on);
   // The plan in use, for tests and diagnosis.  Valid until the next replan.
   const ExecutionPlan& plan() const;
   // The gradient generation that the last Backward wrote.

@@ -63,6 +63,8 @@ struct Net::Impl {
   absl::Status CheckSources(const StepState& state, int first, int last);
   int num_layers() const { return static_cast<int>(graph.layers.size()); }
   absl::Status CheckRange(int first, int last) const;
+  absl::Status Forward(const StepState& state, int first, int last,
+                       double* loss);
   absl::Status Backward(const StepState& state, int last, int first,
                         bool complete);
   // Views written since the last step.

@@ -15,6 +15,27 @@ bool HasStage(const caffe::NetState& state, const std::string& stage) {
          state.stage().end();
 }
 
+// Empty where `state` meets every condition of `rule`.
+std::string WhyNotMet(const caffe::NetState& state,
+                      const caffe::NetStateRule& rule) {
+  if (rule.has_phase() && rule.phase() != state.phase())
+    return absl::StrCat("The NetState phase (", state.phase(),
+                        ") differed from the phase (", rule.phase(), ")");
+  if (rule.has_min_level() && state.level() < rule.min_level())
+    return absl::StrCat("The NetState level (", state.level(),
+                        ") is below the min_level (", rule.min_level(), ")");
+  if (rule.has_max_level() && state.level() > rule.max_level())
+    return absl::StrCat("The NetState level (", state.level(),
+                        ") is above the max_level (", rule.max_level(), ")");
+  for (const std::string& stage : rule.stage())
+    if (!HasStage(state, stage))
+      return absl::StrCat("The NetState lacks stage '", stage, "'");
+  for (const std::string& stage : rule.not_stage())
+    if (HasStage(state, stage))
+      return absl::StrCat("The NetState has not_stage '", stage, "'");
+  return "";
+}
+
 template <class Rules>
 bool AnyRuleMet(const caffe::NetState& state, const Rules& rules) {
   return std::any_of(rules.begin(), rules.end(), [&](const auto& rule) {
@@ -39,14 +60,7 @@ absl::StatusOr<caffe::NetParameter> ReadNet(const std::string& path) {
 
 bool StateMeetsRule(const caffe::NetState& state,
                     const caffe::NetStateRule& rule) {
-  if (rule.has_phase() && rule.phase() != state.phase()) return false;
-  if (rule.has_min_level() && state.level() < rule.min_level()) return false;
-  if (rule.has_max_level() && state.level() > rule.max_level()) return false;
-  for (const std::string& stage : rule.stage())
-    if (!HasStage(state, stage)) return false;
-  for (const std::string& stage : rule.not_stage())
-    if (HasStage(state, stage)) return false;
-  return true;
+  return WhyNotMet(state, rule).empty();
 }
 
 absl::StatusOr<caffe::NetParameter> FilterNet(const caffe::NetParameter& net,
@@ -71,9 +85,28 @@ absl::StatusOr<caffe::NetParameter> FilterNet(const caffe::NetParameter& net) {
   return FilterNet(net, net.state());
 }
 
-absl::StatusOr<caffe::NetParameter> PrepareNet(const caffe::NetParameter& raw,
-                                               const caffe::NetState& state) {
+std::vector<std::string> ExplainRules(const caffe::NetParameter& net,
+                                      const caffe::NetState& state) {
+  std::vector<std::string> notes;
+  for (const caffe::LayerParameter& layer : net.layer()) {
+    for (const auto* rules : {&layer.include(), &layer.exclude()}) {
+      for (const caffe::NetStateRule& rule : *rules) {
+        const std::string why = WhyNotMet(state, rule);
+        if (!why.empty())
+          notes.push_back(
+              absl::StrCat(why, " specified by a rule in layer ",
+                           layer.name()));
+      }
+    }
+  }
+  return notes;
+}
+
+absl::StatusOr<caffe::NetParameter> PrepareNet(
+    const caffe::NetParameter& raw, const caffe::NetState& state,
+    std::vector<std::string>* notes) {
   ASSIGN_OR_RETURN(const caffe::NetParameter upgraded, UpgradeNet(raw));
+  if (notes != nullptr) *notes = ExplainRules(upgraded, state);
   ASSIGN_OR_RETURN(const caffe::NetParameter filtered,
                    FilterNet(upgraded, state));
   return InsertSplits(filtered);

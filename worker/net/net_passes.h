@@ -46,9 +46,15 @@ bool StateMeetsRule(const caffe::NetState& state,
 absl::StatusOr<caffe::NetParameter> InsertSplits(
     const caffe::NetParameter& net);
 
-// UpgradeNet, FilterNet and InsertSplits.
-absl::StatusOr<caffe::NetParameter> PrepareNet(const caffe::NetParameter& raw,
-                                               const caffe::NetState& state);
+// Why rules of layers were not met, a line a rule, the phase's as Caffe logs it.
+std::vector<std::string> ExplainRules(const caffe::NetParameter& net,
+                                      const caffe::NetState& state);
+
+// UpgradeNet, FilterNet and InsertSplits.  `notes`, where not null, receives
+// ExplainRules.
+absl::StatusOr<caffe::NetParameter> PrepareNet(
+    const caffe::NetParameter& raw, const caffe::NetState& state,
+    std::vector<std::string>* notes = nullptr);
 
 // A net that a solver asks for.
 struct SolverNet {

@@ -162,10 +162,15 @@ absl::Status Evaluator::OnProgress(const control::ClockProgress& progress) {
     RETURN_IF_ERROR(TestAll(clock, false));
   const float smoothed = smoother_.Add(static_cast<float>(progress.loss()),
                                        clock - start_clock_);
-  if (!Every(solver_.display(), clock)) return absl::OkStatus();
-  LogDisplay(clock, clock - display_clock_,
-             progress.unix_seconds() - display_seconds_, solver_.display(),
-             smoothed, Samples(progress));
+  const bool displays = Every(solver_.display(), clock);
+  if (displays)
+    LogDisplay(clock, clock - display_clock_,
+               progress.unix_seconds() - display_seconds_, solver_.display(),
+               smoothed, Samples(progress));
+  if (solver_.lr_policy() == "multistep" && clock > 0 &&
+      policy_.CurrentStep(clock) > policy_.CurrentStep(clock - 1))
+    LogStepTaken(clock, policy_.CurrentStep(clock));
+  if (!displays) return absl::OkStatus();
   LogRate(clock, progress.rate());
   display_seconds_ = progress.unix_seconds();
   display_clock_ = clock;

@@ -96,7 +96,9 @@ absl::Status Train(JobSession& session, const JobWorkerOptions& options) {
                                                  initial.history.end());
     RETURN_IF_ERROR(sync->Initialise(history));
   }
-  if (options.on_start) options.on_start(sync->Describe());
+  if (options.on_start)
+    options.on_start(absl::StrCat(sync->Describe(), "; memory of a worker: ",
+                                  solver->memory().ToString()));
   solver->AttachSync(*sync);
   const absl::Status solved = solver->Solve();
   // The solver goes before the sync that its net is attached to.

@@ -1,10 +1,14 @@
 #include "worker/solver/local_sync.h"
 
+#include <omp.h>
+
 #include <algorithm>
 #include <utility>
 
+#include "absl/container/inlined_vector.h"
 #include "common/base/status_macros.h"
 #include "common/ps/slab_layout.h"
+#include "worker/solver/training_log.h"
 
 namespace cssp {
 namespace {
@@ -12,12 +16,13 @@ namespace {
 // Floats updated at a time: gradient, weights and history stay in cache.
 constexpr int64_t kPiece = 4 * ps::SlabLayout::kBlock;
 
-UpdateSegment SegmentOf(const NetParam& param) {
+UpdateSegment SegmentOf(const NetParam& param, int blob) {
   return {.offset = param.offset,
           .count = param.shape.count(),
           .multipliers = {param.lr_mult, param.decay_mult},
           .statistic = param.kind == ParamKind::kStatistic,
-          .moving_average_fraction = param.moving_average_fraction};
+          .moving_average_fraction = param.moving_average_fraction,
+          .blob = blob};
 }
 
 }  // namespace
@@ -28,18 +33,35 @@ absl::StatusOr<std::unique_ptr<LocalSync>> LocalSync::Create(
                    LearningRatePolicy::Create(solver));
   ASSIGN_OR_RETURN(std::unique_ptr<ChunkUpdate> update,
                    ChunkUpdate::Create(solver));
-  return std::unique_ptr<LocalSync>(
-      new LocalSync(net, std::move(policy), std::move(update)));
+  std::optional<PlateauTracker> plateau;
+  if (policy.follows_loss()) {
+    ASSIGN_OR_RETURN(plateau, PlateauTracker::Create(solver));
+  }
+  return std::unique_ptr<LocalSync>(new LocalSync(net, std::move(policy),
+                                                  std::move(update), plateau,
+                                                  solver.clip_gradients()));
 }
 
 LocalSync::LocalSync(Net& net, LearningRatePolicy policy,
-                     std::unique_ptr<ChunkUpdate> update)
-    : net_(net), policy_(std::move(policy)), update_(std::move(update)) {
+                     std::unique_ptr<ChunkUpdate> update,
+                     std::optional<PlateauTracker> plateau,
+                     float clip_gradients)
+    : net_(net),
+      policy_(std::move(policy)),
+      update_(std::move(update)),
+      plateau_(std::move(plateau)),
+      clip_gradients_(clip_gradients) {
   for (const NetParam& param : net_.params())
-    segments_.push_back(SegmentOf(param));
+    segments_.push_back(SegmentOf(param, static_cast<int>(segments_.size())));
   history_.resize(update_->rule().num_history());
   for (std::vector<float>& slot : history_) slot.resize(net_.weights().size());
-  scratch_.resize(kPiece);
+  for (const UpdateSegment& segment : segments_) {
+    for (int64_t done = 0; done < segment.count; done += kPiece) {
+      pieces_.push_back(segment);
+      pieces_.back().offset += done;
+      pieces_.back().count = std::min(kPiece, segment.count - done);
+    }
+  }
   fresh_.resize(net_.params().size(), true);
 }
 
@@ -59,40 +81,47 @@ absl::Status LocalSync::EndClock(const ClockSummary& summary) {
 }
 
 absl::Status LocalSync::Update(int64_t clock, absl::Span<const float> mean) {
-  const UpdateStep step{.rate = policy_.Rate(clock), .update = clock};
-  const float clip_scale = ClipScale(mean);
-  for (const UpdateSegment& segment : segments_)
-    UpdateBlob(step, clip_scale, segment, mean);
+  const UpdateStep step{.rate = Rate(clock), .update = clock};
+  const UpdateScales scales = Scales(mean);
+  scratch_.resize(omp_get_max_threads() * kPiece);
+  const auto pieces = static_cast<int64_t>(pieces_.size());
+  // Element by element: the same bits for any number of threads.
+#pragma omp parallel for schedule(static)
+  for (int64_t i = 0; i < pieces; ++i)
+    UpdatePiece(step, scales, pieces_[i], mean.data(),
+                scratch_.data() + omp_get_thread_num() * kPiece);
   std::fill(fresh_.begin(), fresh_.end(), true);
   next_clock_ = clock + 1;
   return absl::OkStatus();
 }
 
-float LocalSync::ClipScale(absl::Span<const float> mean) const {
-  if (!update_->clips()) return 1.0f;
-  std::vector<double> partials;
-  update_->NormPartials(segments_, mean, ps::SlabLayout::kBlock, &partials);
-  return update_->ClipScale(partials);
+void LocalSync::ObserveLoss(int64_t clock, float loss) {
+  if (plateau_) plateau_->Observe(clock, loss);
 }
 
-void LocalSync::UpdateBlob(const UpdateStep& step, float clip_scale,
-                               const UpdateSegment& segment,
-                               absl::Span<const float> mean) {
-  for (int64_t done = 0; done < segment.count; done += kPiece) {
-    UpdateSegment piece = segment;
-    piece.offset = 0;
-    piece.count = std::min(kPiece, segment.count - done);
-    const int64_t at = segment.offset + done;
-    // A copy: where no gradient is computed (lr_mult 0) the slab must stay 0.
-    const float* part = mean.data() + at;
-    const auto gradient = absl::MakeSpan(scratch_).first(piece.count);
-    SumParts(absl::MakeConstSpan(&part, 1), 1.0f, gradient);
-    std::vector<float*> history;
-    for (std::vector<float>& slot : history_) history.push_back(&slot[at]);
-    const auto weights = net_.weights().subspan(at, piece.count);
-    update_->Apply(step, clip_scale, absl::MakeConstSpan(&piece, 1), weights,
-                   weights, history, gradient);
-  }
+UpdateScales LocalSync::Scales(absl::Span<const float> mean) const {
+  if (!update_->needs_norms()) return UpdateScales();
+  constexpr int64_t kBlock = ps::SlabLayout::kBlock;
+  std::vector<double> partials;
+  update_->NormPartials(segments_, net_.weights(), mean, kBlock, &partials);
+  UpdateScales scales = update_->Scales(segments_, kBlock, partials);
+  if (scales.clip < 1) LogClipping(scales.norm, clip_gradients_, scales.clip);
+  return scales;
+}
+
+void LocalSync::UpdatePiece(const UpdateStep& step, const UpdateScales& scales,
+                            UpdateSegment piece, const float* mean,
+                            float* scratch) {
+  const int64_t at = std::exchange(piece.offset, 0);
+  // A copy: where no gradient is computed (lr_mult 0) the slab must stay 0.
+  const float* part = mean + at;
+  const auto gradient = absl::MakeSpan(scratch, piece.count);
+  SumParts(absl::MakeConstSpan(&part, 1), 1.0f, gradient);
+  absl::InlinedVector<float*, 2> history;
+  for (std::vector<float>& slot : history_) history.push_back(&slot[at]);
+  const auto weights = net_.weights().subspan(at, piece.count);
+  update_->Apply(step, scales, absl::MakeConstSpan(&piece, 1), weights, weights,
+                 absl::MakeSpan(history), gradient);
 }
 
 }  // namespace cssp

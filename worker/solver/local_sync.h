@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -12,6 +13,7 @@
 #include "absl/types/span.h"
 #include "common/optim/chunk_update.h"
 #include "common/optim/learning_rate_policy.h"
+#include "common/optim/plateau.h"
 #include "proto/caffe.pb.h"
 #include "worker/net/net.h"
 #include "worker/sync/parameter_sync.h"
@@ -34,10 +36,21 @@ class LocalSync final : public ParameterSync {
 
   int num_history() const { return static_cast<int>(history_.size()); }
   // Slab-shaped.
-  absl::Span<float> history(int slot) {
-    return absl::MakeSpan(history_[slot]);
-  }
+  absl::Span<float> history(int slot) { return absl::MakeSpan(history_[slot]); }
   void set_next_clock(int64_t clock) { next_clock_ = clock; }
+
+  // The mean loss of a clock, before its update: lr_policy plateau follows it.
+  void ObserveLoss(int64_t clock, float loss);
+  float Rate(int64_t clock) const {
+    return policy_.Rate(clock, plateau_ ? plateau_->state().step : 0);
+  }
+  // Without plateau an empty state, and ignored.
+  PlateauState plateau() const {
+    return plateau_ ? plateau_->state() : PlateauState();
+  }
+  void RestorePlateau(const PlateauState& state) {
+    if (plateau_) plateau_->Restore(state);
+  }
 
   int64_t next_clock() const override { return next_clock_; }
   absl::Status BeginClock(int64_t clock) override { return absl::OkStatus(); }
@@ -53,19 +66,23 @@ class LocalSync final : public ParameterSync {
 
  private:
   LocalSync(Net& net, LearningRatePolicy policy,
-            std::unique_ptr<ChunkUpdate> update);
-  float ClipScale(absl::Span<const float> mean) const;
-  void UpdateBlob(const UpdateStep& step, float clip_scale,
-                      const UpdateSegment& segment,
-                      absl::Span<const float> mean);
+            std::unique_ptr<ChunkUpdate> update,
+            std::optional<PlateauTracker> plateau, float clip_gradients);
+  UpdateScales Scales(absl::Span<const float> mean) const;
+  // `piece`: of the slab.
+  void UpdatePiece(const UpdateStep& step, const UpdateScales& scales,
+                   UpdateSegment piece, const float* mean, float* scratch);
 
   Net& net_;
   const LearningRatePolicy policy_;
   const std::unique_ptr<ChunkUpdate> update_;
+  std::optional<PlateauTracker> plateau_;
+  const float clip_gradients_;           // for the log
   std::vector<UpdateSegment> segments_;  // one a blob, offsets in the slab
+  std::vector<UpdateSegment> pieces_;    // of them, dealt to the threads
   std::vector<std::vector<float>> history_;
-  std::vector<float> scratch_;           // one piece
-  std::vector<bool> fresh_;              // per param: changed since last read
+  std::vector<float> scratch_;  // a piece for each thread
+  std::vector<bool> fresh_;     // per param: changed since last read
   int64_t next_clock_ = 0;
 };
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -14,6 +15,7 @@
 #include "common/base/status_macros.h"
 #include "common/model_file/blob_proto.h"
 #include "common/model_file/caffemodel.h"
+#include "common/model_file/plateau_fields.h"
 #include "common/model_file/solverstate.h"
 #include "common/optim/learning_rate_policy.h"
 #include "worker/net/net_passes.h"
@@ -50,6 +52,15 @@ absl::Status CheckHistory(const caffe::SolverState& state, const Net& net,
                        param.key, ", ", param.shape.ToString()));
   }
   return absl::OkStatus();
+}
+
+void RestorePlateau(const caffe::SolverState& state, PlateauState* plateau) {
+  const std::optional<PlateauFields> fields = GetPlateauFields(state);
+  if (plateau == nullptr || !fields) return;
+  *plateau = {.smoothed_loss = fields->smoothed_loss,
+              .minimum_loss = fields->minimum_loss,
+              .last_event = fields->last_event,
+              .step = state.current_step()};
 }
 
 absl::StatusOr<caffe::NetParameter> ReadUpgraded(const std::string& path) {
@@ -109,7 +120,8 @@ absl::Status CheckSnapshotPrefix(const caffe::SolverParameter& solver) {
 
 absl::StatusOr<SnapshotFiles> WriteSnapshot(
     const caffe::SolverParameter& solver, const Net& net, int64_t iter,
-    absl::Span<const absl::Span<const float>> history) {
+    absl::Span<const absl::Span<const float>> history,
+    const PlateauState& plateau) {
   const SnapshotFiles files = SnapshotPaths(solver, iter);
   const bool hdf5 = solver.snapshot_format() == caffe::SolverParameter::HDF5;
   LOG(INFO) << "Snapshotting to " << (hdf5 ? "HDF5" : "binary proto")
@@ -122,6 +134,13 @@ absl::StatusOr<SnapshotFiles> WriteSnapshot(
   state.set_iter(static_cast<int32_t>(iter));
   state.set_learned_net(files.caffemodel);
   state.set_current_step(policy.CurrentStep(iter));
+  if (policy.follows_loss()) {
+    state.set_current_step(plateau.step);
+    SetPlateauFields({.minimum_loss = plateau.minimum_loss,
+                      .last_event = plateau.last_event,
+                      .smoothed_loss = plateau.smoothed_loss},
+                     &state);
+  }
   for (absl::Span<const float> slab : history) {
     for (int i : LayerOrder(net)) {
       const NetParam& param = net.params()[i];
@@ -138,7 +157,7 @@ absl::StatusOr<SnapshotFiles> WriteSnapshot(
 
 absl::StatusOr<int64_t> RestoreSnapshot(
     const std::string& path, Net& net,
-    absl::Span<const absl::Span<float>> history) {
+    absl::Span<const absl::Span<float>> history, PlateauState* plateau) {
   ASSIGN_OR_RETURN(const caffe::SolverState state, ReadSolverState(path));
   RETURN_IF_ERROR(Annotate(CheckHistory(state, net, history.size()), path));
   if (state.has_learned_net() && !state.learned_net().empty()) {
@@ -155,6 +174,7 @@ absl::StatusOr<int64_t> RestoreSnapshot(
         state.history(i), history[i / order.size()].subspan(
                               param.offset, param.shape.count())));
   }
+  RestorePlateau(state, plateau);
   return state.iter();
 }
 

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "common/optim/plateau.h"
 #include "proto/caffe.pb.h"
 #include "worker/net/net.h"
 
@@ -29,16 +30,20 @@ absl::Status CheckSnapshotPrefix(const caffe::SolverParameter& solver);
 
 // Writes both files, with Caffe's log lines.  `history` are slab-shaped; the
 // file holds them per parameter in the net's layer order, as Caffe does.
+// `plateau`: the state of lr_policy plateau, looked at under that policy alone.
 absl::StatusOr<SnapshotFiles> WriteSnapshot(
     const caffe::SolverParameter& solver, const Net& net, int64_t iter,
-    absl::Span<const absl::Span<const float>> history);
+    absl::Span<const absl::Span<const float>> history,
+    const PlateauState& plateau = PlateauState());
 
 // Reads a .solverstate (or .h5) and the weights that it names into net and
 // `history`; gives the iteration.  Nothing is changed on an error: a file that
 // is a .caffemodel, a count or shape that does not fit, a truncated file.
+// *plateau is left alone where the file has no such state.
 absl::StatusOr<int64_t> RestoreSnapshot(
     const std::string& path, Net& net,
-    absl::Span<const absl::Span<float>> history);
+    absl::Span<const absl::Span<float>> history,
+    PlateauState* plateau = nullptr);
 
 // Loads comma-separated .caffemodel(.h5) files, in order.
 absl::Status LoadWeightsFiles(const std::string& files, Net& net);

@@ -13,17 +13,21 @@ namespace cssp {
 absl::StatusOr<std::unique_ptr<Solver>> Solver::Create(
     caffe::SolverParameter param, const LayerRegistry& registry,
     Device& device, const SolverOptions& options) {
+  if (!options.remote)
+    LOG(INFO) << "Initializing solver from parameters: \n"
+              << param.DebugString();
+  if (param.debug_info() && options.remote && options.rank == 0)
+    LOG(WARNING) << "debug_info is ignored in a job: train in one process";
+  const NetSources sources = SourcesOf(param);
   RETURN_IF_ERROR(InlineNets(options.source_name, &param));
   if (param.max_iter() < 0)
     return absl::InvalidArgumentError("max_iter must not be negative");
   if (!options.remote) RETURN_IF_ERROR(CheckSnapshotPrefix(param));
-  if (param.debug_info() && options.rank == 0)
-    LOG(WARNING) << "debug_info is not supported and is ignored";
   ASSIGN_OR_RETURN(LearningRatePolicy policy,
                    LearningRatePolicy::Create(param));
   auto solver = std::unique_ptr<Solver>(
       new Solver(std::move(param), options, std::move(policy)));
-  RETURN_IF_ERROR(solver->CreateNets(registry, device));
+  RETURN_IF_ERROR(solver->CreateNets(registry, device, sources));
   return solver;
 }
 
@@ -40,18 +44,21 @@ Solver::~Solver() {
   if (nets_.train != nullptr) nets_.train->AttachSync(nullptr, nullptr);
 }
 
-absl::Status Solver::CreateNets(const LayerRegistry& registry,
-                                Device& device) {
+absl::Status Solver::CreateNets(const LayerRegistry& registry, Device& device,
+                                const NetSources& sources) {
   const NetSetOptions options{
+      .sources = &sources,
       .source_name = options_.source_name,
       .seed = options_.seed,
       .keep_blobs = options_.keep_blobs,
       .sync_layers = options_.sync_layers,
       .with_tests = !options_.remote,
       .log_creation = !options_.remote,
+      .debug_info = param_.debug_info() && !options_.remote,
       .divide_batches = options_.global_batch ? options_.workers : 1};
   ASSIGN_OR_RETURN(nets_, cssp::CreateNets(param_, registry, device, options));
   batch_size_ = BatchSize(net());
+  device_name_ = device.name();
   if (options_.remote) return absl::OkStatus();
   ASSIGN_OR_RETURN(local_, LocalSync::Create(param_, net()));
   AttachSync(*local_);
@@ -71,6 +78,7 @@ int64_t Solver::samples_per_clock() const {
 absl::Status Solver::Solve() {
   if (!options_.remote) {
     LOG(INFO) << "Effective batch " << samples_per_clock();
+    LOG(INFO) << "Memory on " << device_name_ << ": " << memory().ToString();
     LOG(INFO) << "Solving " << net().name();
     LOG(INFO) << "Learning Rate Policy: " << param_.lr_policy();
   }
@@ -116,6 +124,8 @@ absl::Status Solver::OneClock() {
     LOG(WARNING) << "Iteration " << iter_ << ": loss = " << summary.loss
                  << "; the learning rate may be too high";
   }
+  if (local_ != nullptr)
+    local_->ObserveLoss(iter_, static_cast<float>(summary.loss));
   if (!options_.remote) Display(summary);
   RETURN_IF_ERROR(net().AwaitGradients());
   RETURN_IF_ERROR(sync_->EndClock(summary));
@@ -153,17 +163,28 @@ StepState Solver::StateOf(int64_t clock, int pass) const {
 void Solver::Display(const ClockSummary& summary) {
   const float smoothed =
       smoother_.Add(static_cast<float>(summary.loss), iter_ - first_iter_);
-  if (!Every(param_.display())) return;
+  if (!Every(param_.display())) return LogSchedule();
   const absl::Time now = time_.Now();
   LogDisplay(iter_, iter_ - display_iter_,
              absl::ToDoubleSeconds(now - display_time_), param_.display(),
              smoothed, summary.outputs);
-  LogRate(iter_, policy_.Rate(iter_));
+  LogSchedule();
   LogDataWait(iter_, data_waited_ - display_waited_,
               absl::ToDoubleSeconds(now - display_time_));
   display_waited_ = data_waited_;
   display_time_ = now;
   display_iter_ = iter_;
+}
+
+void Solver::LogSchedule() {
+  if (param_.lr_policy() == "multistep" && iter_ > 0 &&
+      policy_.CurrentStep(iter_) > policy_.CurrentStep(iter_ - 1))
+    LogStepTaken(iter_, policy_.CurrentStep(iter_));
+  if (Every(param_.display())) LogRate(iter_, rate());
+}
+
+MemoryReport Solver::memory() const {
+  return MeasureMemory(nets_, local_ ? local_->num_history() : 0);
 }
 
 absl::Status Solver::AfterClock() {
@@ -255,7 +276,8 @@ absl::StatusOr<SnapshotFiles> Solver::Snapshot() {
   std::vector<absl::Span<const float>> history;
   for (int k = 0; k < local_->num_history(); ++k)
     history.push_back(local_->history(k));
-  return WriteSnapshot(param_, *nets_.train, iter_, history);
+  return WriteSnapshot(param_, *nets_.train, iter_, history,
+                       local_->plateau());
 }
 
 absl::Status Solver::Restore(const std::string& path) {
@@ -265,7 +287,9 @@ absl::Status Solver::Restore(const std::string& path) {
   std::vector<absl::Span<float>> history;
   for (int k = 0; k < local_->num_history(); ++k)
     history.push_back(local_->history(k));
-  ASSIGN_OR_RETURN(iter_, RestoreSnapshot(path, net(), history));
+  PlateauState plateau;
+  ASSIGN_OR_RETURN(iter_, RestoreSnapshot(path, net(), history, &plateau));
+  local_->RestorePlateau(plateau);
   local_->set_next_clock(iter_);
   return absl::OkStatus();
 }

@@ -16,6 +16,7 @@
 #include "worker/net/layer_registry.h"
 #include "worker/net/net.h"
 #include "worker/solver/local_sync.h"
+#include "worker/solver/memory_report.h"
 #include "worker/solver/snapshot.h"
 #include "worker/solver/solver_actions.h"
 #include "worker/solver/solver_nets.h"
@@ -68,6 +69,8 @@ class Solver {
   absl::Status LoadWeights(const std::string& files);
 
   int64_t iter() const { return iter_; }
+  // What the device holds for training.
+  MemoryReport memory() const;
   // A request (signal, cancelled job) ended training before max_iter.
   bool stopped_early() const { return stop_; }
   // Records per clock of this worker.
@@ -79,17 +82,21 @@ class Solver {
   }
   // Null when remote.
   LocalSync* local() { return local_.get(); }
-  float rate() const { return policy_.Rate(iter_); }
+  float rate() const {
+    return local_ ? local_->Rate(iter_) : policy_.Rate(iter_);
+  }
 
  private:
   Solver(caffe::SolverParameter param, SolverOptions options,
          LearningRatePolicy policy);
-  absl::Status CreateNets(const LayerRegistry& registry, Device& device);
+  absl::Status CreateNets(const LayerRegistry& registry, Device& device,
+                          const NetSources& sources);
   absl::Status OneClock();
   absl::Status ForwardBackward(ClockSummary* summary);
   StepState StateOf(int64_t clock, int pass) const;
   absl::Status Test(int number);
   void Display(const ClockSummary& summary);
+  void LogSchedule();
   absl::Status AfterClock();
   absl::Status FinishSolve();
   bool TestDue() const;
@@ -107,6 +114,7 @@ class Solver {
   std::unique_ptr<LocalSync> local_;
   ParameterSync* sync_ = nullptr;
   int64_t batch_size_ = 1;
+  std::string device_name_;
 
   int64_t iter_ = 0;
   int64_t first_iter_ = 0;       // of this Step: the smoothing window's origin

@@ -77,11 +77,34 @@ absl::StatusOr<std::unique_ptr<Net>> CreateOne(
   net.source_name = options.source_name;
   net.seed = options.seed;
   net.log_creation = options.log_creation;
+  net.debug_info = options.debug_info;
   net.share_weights_with = share;
   return Net::Create(choice.net, registry, device, net);
 }
 
 }  // namespace
+
+NetSources SourcesOf(const caffe::SolverParameter& solver) {
+  NetSources sources;
+  std::string net = "net_param";
+  if (solver.has_net()) net = absl::StrCat("net file: ", solver.net());
+  if (solver.has_train_net_param()) {
+    sources.train = "specified in train_net_param.";
+  } else if (solver.has_train_net()) {
+    sources.train = absl::StrCat("from train_net file: ", solver.train_net());
+  } else if (solver.has_net()) {
+    sources.train = absl::StrCat("from ", net);
+  } else {
+    sources.train = "specified in net_param.";
+  }
+  for (int i = 0; i < solver.test_net_param_size(); ++i)
+    sources.tests.push_back("test_net_param");
+  for (const std::string& file : solver.test_net())
+    sources.tests.push_back(absl::StrCat("test_net file: ", file));
+  while (static_cast<int>(sources.tests.size()) < solver.test_iter_size())
+    sources.tests.push_back(net);
+  return sources;
+}
 
 absl::StatusOr<NetSet> CreateNets(const caffe::SolverParameter& solver,
                                   const LayerRegistry& registry,
@@ -92,10 +115,16 @@ absl::StatusOr<NetSet> CreateNets(const caffe::SolverParameter& solver,
   if (options.divide_batches > 1)
     RETURN_IF_ERROR(DivideBatches(options.divide_batches, &train.net));
   NetSet nets;
+  const bool say = options.log_creation && options.sources != nullptr;
+  if (say) LOG(INFO) << "Creating training net " << options.sources->train;
   ASSIGN_OR_RETURN(nets.train,
                    CreateOne(train, registry, device, options, nullptr));
   if (!options.with_tests) return nets;
   for (const SolverNet& test : tests) {
+    const size_t i = nets.tests.size();
+    if (say && i < options.sources->tests.size())
+      LOG(INFO) << "Creating test net (#" << i << ") specified by "
+                << options.sources->tests[i];
     ASSIGN_OR_RETURN(
         std::unique_ptr<Net> net,
         CreateOne(test, registry, device, options, nets.train.get()));

@@ -16,14 +16,24 @@
 
 namespace cssp {
 
+// Where a solver's nets come from, in the words of Caffe's log.
+struct NetSources {
+  std::string train;               // "from net file: lenet.prototxt"
+  std::vector<std::string> tests;  // those that test_net(_param) names
+};
+// REQUIRES: nets not inlined yet, for the files' names.
+NetSources SourcesOf(const caffe::SolverParameter& solver);
+
 // What all nets of a solver have in common.
 struct NetSetOptions {
+  const NetSources* sources = nullptr;  // borrowed; null: not said
   std::string source_name;   // the solver's path, for messages
   uint64_t seed = 1;
   bool keep_blobs = false;
   bool sync_layers = false;  // see NetOptions
   bool with_tests = true;
   bool log_creation = true;
+  bool debug_info = false;
   // > 1: each worker takes its share of the batch sizes in the prototxt.
   int divide_batches = 1;
 };

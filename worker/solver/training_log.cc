@@ -63,6 +63,15 @@ void LogDataWait(int64_t iter, double waited, double seconds) {
             << static_cast<float>(seconds) << "s";
 }
 
+void LogStepTaken(int64_t iter, int step) {
+  LOG(INFO) << "MultiStep Status: Iteration " << iter << ", step = " << step;
+}
+
+void LogClipping(float norm, float bound, float factor) {
+  LOG(INFO) << "Gradient clipping: scaling down gradients (L2 norm " << norm
+            << " > " << bound << ") by scale factor " << factor;
+}
+
 void LogFinalLoss(int64_t iter, float smoothed_loss) {
   LOG(INFO) << "Iteration " << iter << ", loss = " << smoothed_loss;
 }

@@ -41,6 +41,10 @@ void LogRate(int64_t iter, float rate);
 // "Iteration N, data wait = Ws of Ts": seconds that training stood still for
 // records since the last display.  Only where that is 1 % or more.
 void LogDataWait(int64_t iter, double waited, double seconds);
+// lr_policy multistep has moved on (before the rate's line).
+void LogStepTaken(int64_t iter, int step);
+// clip_gradients at work, each time.
+void LogClipping(float norm, float bound, float factor);
 // "Iteration N, loss = L": the last line's form, after the last iteration.
 void LogFinalLoss(int64_t iter, float smoothed_loss);
 // "Iteration N, Testing net (#k)"

@@ -19,13 +19,20 @@ class LogCapture : public google::LogSink {
             size_t size) override {
     lines_.emplace_back(message, size);
   }
+  // Lines that begin with `word`.
+  std::vector<std::string> From(const std::string& word) const {
+    std::vector<std::string> out;
+    for (const std::string& line : lines_)
+      if (line.rfind(word, 0) == 0) out.push_back(line);
+    return out;
+  }
   // Lines that begin with one of Caffe's words.
   std::vector<std::string> Caffe() const {
     std::vector<std::string> out;
     for (const std::string& line : lines_)
       for (const char* word : {"Iteration ", "    T", "Snapshotting",
                                "Optimization", "Solving", "Learning Rate",
-                               "Restoring", "Test "})
+                               "Restoring", "Test ", "MultiStep"})
         if (line.rfind(word, 0) == 0) {
           out.push_back(line);
           break;

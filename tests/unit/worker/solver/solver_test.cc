@@ -101,7 +101,25 @@ INSTANTIATE_TEST_SUITE_P(
         "base_lr: 0.01 momentum: 0.9 lr_policy: 'fixed' snapshot_format: HDF5",
         "type: 'Adam' base_lr: 0.01 momentum: 0.9 lr_policy: 'fixed'",
         "type: 'AdaDelta' base_lr: 1 momentum: 0.9 lr_policy: 'multistep' "
-        "gamma: 0.1 stepvalue: 2 stepvalue: 5 snapshot_format: HDF5"));
+        "gamma: 0.1 stepvalue: 2 stepvalue: 5 snapshot_format: HDF5",
+        "base_lr: 0.1 lr_policy: 'plateau' gamma: 0.5 plateau_winsize: 2 "
+        "average_loss: 3",
+        "base_lr: 0.1 lr_policy: 'plateau' gamma: 0.5 plateau_winsize: 2 "
+        "average_loss: 3 snapshot_format: HDF5",
+        "base_lr: 0.01 momentum: 0.9 lr_policy: 'cosine' lars_eta: 0.1 "
+        "weight_decay: 0.01"));
+
+// A rate this high never improves: every second clock is a step.
+TEST_F(SolverTest, ThePlateauLowersTheRateAndSaysSo) {
+  auto solver = *Make(
+      Param("base_lr: 3 lr_policy: 'plateau' gamma: 0.5 plateau_winsize: 2 "
+            "max_iter: 5 display: 1 snapshot_after_train: false"));
+  LogCapture log;
+  ASSERT_TRUE(solver->Solve().ok());
+  EXPECT_THAT(log.Caffe(), testing::IsSupersetOf({"Iteration 1, lr = 3",
+                                                  "Iteration 2, lr = 1.5",
+                                                  "Iteration 4, lr = 0.75"}));
+}
 
 TEST_F(SolverTest, RestoreRefusesWhatDoesNotFitAndChangesNothing) {
   const std::string sgd = "base_lr: 0.01 lr_policy: 'fixed' max_iter: 2";

@@ -156,7 +156,9 @@ ConvolutionFormats PreferredFormats(const ConvolutionProblem& problem) {
 absl::StatusOr<std::unique_ptr<ConvolutionKernel>> MakeConvolutionKernel(
     const ConvolutionProblem& problem, const ConvolutionFormats& formats) {
   if (problem.x.size() > 3) return MakeDirectConvolution(problem);
-  std::unique_ptr<ConvolutionKernel> kernel;
+  std::unique_ptr<ConvolutionKernel> kernel =
+      MakeWinogradConvolution(problem, formats);
+  if (kernel != nullptr) return kernel;
   const absl::Status status =
       Guard("convolution", [&] { kernel = MakeOneDnn(problem, formats); });
   if (kernel == nullptr && Plain(formats)) {

@@ -1,5 +1,5 @@
-// The arithmetic of convolution on the processor: oneDNN's where it is good,
-// our own loops elsewhere, behind one interface.
+// The arithmetic of convolution on the processor: Winograd's where it is less
+// work, oneDNN's where that is good, plain loops elsewhere, behind one interface.
 #ifndef CSSP_WORKER_LAYERS_CPU_CONVOLUTION_KERNEL_H_
 #define CSSP_WORKER_LAYERS_CPU_CONVOLUTION_KERNEL_H_
 
@@ -26,6 +26,7 @@ struct ConvolutionProblem {
   bool bias = false;  // on y
   bool deconvolution = false;
   bool blockable = false;  // x and y are 4-D, channels second
+  bool by_definition = false;  // engine: CAFFE, no algorithm that rounds else
 
   int64_t kernel_count() const;
   int64_t x_positions() const;
@@ -65,6 +66,11 @@ ConvolutionFormats PreferredFormats(const ConvolutionProblem& problem);
 
 // For any formats in Caffe's layout, and for what PreferredFormats said.
 absl::StatusOr<std::unique_ptr<ConvolutionKernel>> MakeConvolutionKernel(
+    const ConvolutionProblem& problem, const ConvolutionFormats& formats);
+
+// Winograd's algorithm (winograd.h): half the multiplications and less.  Null
+// where the problem is none of its own or too small for it.
+std::unique_ptr<ConvolutionKernel> MakeWinogradConvolution(
     const ConvolutionProblem& problem, const ConvolutionFormats& formats);
 
 // Plain loops over rows: any number of axes, Caffe's layout.

@@ -73,6 +73,8 @@ class ConvolutionLayerCpu final : public ConvolutionLayer {
     ConvolutionProblem problem =
         ConvolutionProblem::Of(geometry(), bottom, top, group());
     problem.bias = bias();
+    problem.by_definition = layer_param().convolution_param().engine() ==
+                            caffe::ConvolutionParameter::CAFFE;
     return problem;
   }
 

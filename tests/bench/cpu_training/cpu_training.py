@@ -6,7 +6,9 @@ usage: cpu_training.py [--rounds N] [--threads N] [NET...]
 
 The processes live through the whole run of a net and take turns, so that what
 else the machine does hits all alike; the figure of a process is the median over
-rounds of a round's median, the ratio is the median of the rounds' ratios.
+rounds of a round's median, the ratio is the median of the rounds' ratios.  Where
+others want the cores too, wall times say little: the processor time that all
+threads used, divided by their number, is the second figure.
 """
 import argparse
 import os
@@ -38,9 +40,9 @@ class Process:
         self.process.stdin.write(f"{iterations}\n")
         self.process.stdin.flush()
         times = [float(t) for t in self.process.stdout.readline().split()]
-        if len(times) != iterations:
+        if len(times) != 2 * iterations:
             sys.exit("a process of the benchmark has died")
-        return statistics.median(times)
+        return statistics.median(times[::2]), statistics.median(times[1::2])
 
     def close(self):
         self.process.stdin.close()
@@ -60,17 +62,20 @@ def measure(name, rounds, threads, peak):
         times = [[p.run(ITERATIONS[name]) for p in processes] for _ in range(rounds)]
         for process in processes:
             process.close()
-    report(name, times, float(ours.header) / 1e6, peak)
+    for i, what in enumerate(("wall", "processor")):
+        share = threads if i else 1
+        report(name, what, [[t[i] / share for t in turn] for turn in times],
+               float(ours.header) / 1e6, peak)
 
 
-def report(name, times, mflops, peak):
+def report(name, what, times, mflops, peak):
     own, nchw, last = (statistics.median(t[i] for t in times) for i in range(3))
     torch_seen, bvlc_seen = SEEN[name]
     bvlc = min(1, bvlc_seen / torch_seen)
     beside_nchw = statistics.median(t[1] * bvlc / t[0] for t in times)
     beside_last = statistics.median(t[2] / t[0] for t in times)
     speed = mflops / own
-    print(f"{name:14} ours {own:8.1f} ms  torch NCHW {nchw:8.1f}  channels-last {last:8.1f}  "
+    print(f"{name:14} {what:9} ours {own:8.1f} ms  torch NCHW {nchw:8.1f}  channels-last {last:8.1f}  "
           f"| {beside_nchw:5.2f}x of the better of NCHW and BVLC, {beside_last:5.2f}x of "
           f"channels-last | {speed:6.1f} GFLOP/s, {100 * speed / peak:4.1f} % of peak", flush=True)
 

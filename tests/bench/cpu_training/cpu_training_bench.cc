@@ -2,7 +2,8 @@
 // many iterations to run, so that a driver can interleave it with others.
 //
 //   cpu_training_bench NET.prototxt THREADS   every line on stdin, a number of
-//       iterations, is answered by one line: their wall times in milliseconds.
+//       iterations, is answered by one line: for each its wall time and the
+//       processor time of all threads, in milliseconds.
 //       The first line of the output: floating-point operations an iteration.
 //   cpu_training_bench --peak THREADS         the processor's multiply-adds, in
 //       GFLOP/s over all threads.
@@ -10,6 +11,7 @@
 //       milliseconds per layer, forward and backward.
 #include <immintrin.h>
 #include <omp.h>
+#include <time.h>
 
 #include <algorithm>
 #include <chrono>
@@ -36,6 +38,13 @@ using Clock = std::chrono::steady_clock;
 double Milliseconds(Clock::time_point since) {
   return std::chrono::duration<double, std::milli>(Clock::now() - since)
       .count();
+}
+
+double ProcessorMilliseconds() {
+  timespec used;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+  return static_cast<double>(used.tv_sec) * 1e3 +
+         static_cast<double>(used.tv_nsec) * 1e-6;
 }
 
 // Independent multiply-adds in registers: what no kernel can exceed.
@@ -135,8 +144,10 @@ absl::Status Serve(const std::string& path, int threads) {
   while (std::cin >> iterations) {
     for (int i = 0; i < iterations; ++i) {
       const Clock::time_point begin = Clock::now();
+      const double used = ProcessorMilliseconds();
       RETURN_IF_ERROR(training->solver->Step(1));
-      std::printf("%.3f ", Milliseconds(begin));
+      std::printf("%.3f %.3f ", Milliseconds(begin),
+                  ProcessorMilliseconds() - used);
     }
     std::printf("\n");
     std::fflush(stdout);

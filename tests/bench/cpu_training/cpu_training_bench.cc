@@ -57,9 +57,11 @@ __attribute__((target("avx512f"))) double Avx512Flops(int64_t rounds) {
 #pragma GCC unroll 24
     for (int i = 0; i < kChains; ++i) sum[i] = _mm512_fmadd_ps(sum[i], a, b);
   }
-  float total = 0;
-  for (int i = 0; i < kChains; ++i) total += _mm512_reduce_add_ps(sum[i]);
-  CHECK(total != 0.5f);  // keeps the loop
+  __m512 total = _mm512_setzero_ps();
+  for (int i = 0; i < kChains; ++i) total = _mm512_add_ps(total, sum[i]);
+  float lanes[16];
+  _mm512_storeu_ps(lanes, total);
+  CHECK(lanes[0] != 0.5f);  // keeps the loop
   return 2.0 * 16 * kChains * static_cast<double>(rounds);
 }
 

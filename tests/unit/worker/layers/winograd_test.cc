@@ -118,8 +118,8 @@ Results Reference(const WinogradShape& s, const Data& data) {
           Values(bias.begin(), bias.end())};
 }
 
-Results Run(const WinogradShape& s, const Data& data, int threads,
-            bool add = false) {
+Results Compute(const WinogradShape& s, const Data& data, int threads,
+                bool add = false) {
   const int before = omp_get_max_threads();
   omp_set_num_threads(threads);
   Winograd winograd(s);
@@ -167,7 +167,7 @@ TEST_P(WinogradTest, IsTheConvolution) {
   const WinogradShape& shape = GetParam().shape;
   const Data data(shape);
   const Results expected = Reference(shape, data);
-  const Results got = Run(shape, data, 2);
+  const Results got = Compute(shape, data, 2);
   EXPECT_LT(Error(got.top, expected.top), 2e-5);
   EXPECT_LT(Error(got.bottom_gradient, expected.bottom_gradient), 2e-5);
   EXPECT_LT(Error(got.weight_gradient, expected.weight_gradient), 2e-5);
@@ -177,9 +177,9 @@ TEST_P(WinogradTest, IsTheConvolution) {
 TEST_P(WinogradTest, AnyNumberOfThreadsGivesTheSameBits) {
   const WinogradShape& shape = GetParam().shape;
   const Data data(shape);
-  const Results one = Run(shape, data, 1);
+  const Results one = Compute(shape, data, 1);
   for (int threads : {2, 3}) {
-    const Results more = Run(shape, data, threads);
+    const Results more = Compute(shape, data, threads);
     EXPECT_EQ(more.top, one.top);
     EXPECT_EQ(more.bottom_gradient, one.bottom_gradient);
     EXPECT_EQ(more.weight_gradient, one.weight_gradient);
@@ -190,8 +190,8 @@ TEST_P(WinogradTest, AnyNumberOfThreadsGivesTheSameBits) {
 TEST_P(WinogradTest, AddsOntoTheGradient) {
   const WinogradShape& shape = GetParam().shape;
   const Data data(shape);
-  const Values written = Run(shape, data, 2).weight_gradient;
-  const Values added = Run(shape, data, 2, true).weight_gradient;
+  const Values written = Compute(shape, data, 2).weight_gradient;
+  const Values added = Compute(shape, data, 2, true).weight_gradient;
   for (size_t i = 0; i < written.size(); ++i)
     ASSERT_EQ(added[i], written[i] + 1);
 }

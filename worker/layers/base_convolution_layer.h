@@ -13,8 +13,9 @@ namespace cssp {
 // Several bottoms, of one shape, share the weights; top i is of bottom i.
 // Parameters: weight (channels(), num_output / group, kernel...) for a
 // deconvolution, (num_output, channels() / group, kernel...) for a convolution;
-// bias (num_output) if bias_term.  `engine` and `force_nd_im2col` are accepted
-// and change nothing: each device picks its own kernels.
+// bias (num_output) if bias_term.  Each device picks its own kernels; `engine:
+// CAFFE` keeps the processor to the sum as it is defined, other engines and
+// `force_nd_im2col` are accepted and change nothing.
 //
 // Thread-confined: the training thread.
 class BaseConvolutionLayer : public Layer {

@@ -4,6 +4,7 @@
 #include "worker/layers/cpu/cpu_layers.h"
 #include "worker/layers/cpu/gemm.h"
 #include "worker/layers/cpu/kernels.h"
+#include "worker/layers/cpu/row_products.h"
 
 namespace cssp::cpu {
 namespace {
@@ -17,8 +18,12 @@ class InnerProductLayerCpu final : public InnerProductLayer {
     const int64_t n = num_output(), k = inputs();
     const int64_t m = args.bottom[0].count() / k;
     float* y = args.top[0].data();
+    const float* b = bias() ? args.param[1].data() : nullptr;
+    if (!transpose() && RowProductsPay(m)) {
+      RowProducts(m, n, k, args.bottom[0].data(), args.param[0].data(), b, y);
+      return absl::OkStatus();
+    }
     if (bias()) {
-      const float* b = args.param[1].data();
       for (int64_t i = 0; i < m; ++i) std::memcpy(y + i * n, b, n * sizeof(*b));
     }
     return Gemm(false, !transpose(), m, n, k, args.bottom[0].data(),

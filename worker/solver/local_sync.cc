@@ -37,9 +37,11 @@ absl::StatusOr<std::unique_ptr<LocalSync>> LocalSync::Create(
   if (policy.follows_loss()) {
     ASSIGN_OR_RETURN(plateau, PlateauTracker::Create(solver));
   }
-  return std::unique_ptr<LocalSync>(new LocalSync(net, std::move(policy),
-                                                  std::move(update), plateau,
-                                                  solver.clip_gradients()));
+  auto sync = std::unique_ptr<LocalSync>(
+      new LocalSync(net, std::move(policy), std::move(update), plateau,
+                    solver.clip_gradients()));
+  RETURN_IF_ERROR(sync->AllocateHistory());
+  return sync;
 }
 
 LocalSync::LocalSync(Net& net, LearningRatePolicy policy,
@@ -53,8 +55,6 @@ LocalSync::LocalSync(Net& net, LearningRatePolicy policy,
       clip_gradients_(clip_gradients) {
   for (const NetParam& param : net_.params())
     segments_.push_back(SegmentOf(param, static_cast<int>(segments_.size())));
-  history_.resize(update_->rule().num_history());
-  for (std::vector<float>& slot : history_) slot.resize(net_.weights().size());
   for (const UpdateSegment& segment : segments_) {
     for (int64_t done = 0; done < segment.count; done += kPiece) {
       pieces_.push_back(segment);
@@ -63,6 +63,16 @@ LocalSync::LocalSync(Net& net, LearningRatePolicy policy,
     }
   }
   fresh_.resize(net_.params().size(), true);
+}
+
+absl::Status LocalSync::AllocateHistory() {
+  host_ = MakeCpuDevice(1);  // zeroed, on big pages
+  for (int slot = 0; slot < update_->rule().num_history(); ++slot) {
+    ASSIGN_OR_RETURN(Buffer buffer,
+                     host_->Allocate(net_.weights().size() * sizeof(float)));
+    history_.push_back(std::move(buffer));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status LocalSync::AwaitWeights(int first, int count, int64_t clock,
@@ -118,7 +128,7 @@ void LocalSync::UpdatePiece(const UpdateStep& step, const UpdateScales& scales,
   const auto gradient = absl::MakeSpan(scratch, piece.count);
   SumParts(absl::MakeConstSpan(&part, 1), 1.0f, gradient);
   absl::InlinedVector<float*, 2> history;
-  for (std::vector<float>& slot : history_) history.push_back(&slot[at]);
+  for (const Buffer& slot : history_) history.push_back(slot.floats() + at);
   const auto weights = net_.weights().subspan(at, piece.count);
   update_->Apply(step, scales, absl::MakeConstSpan(&piece, 1), weights, weights,
                  absl::MakeSpan(history), gradient);

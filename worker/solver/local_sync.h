@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "common/device/device.h"
 #include "common/optim/chunk_update.h"
 #include "common/optim/learning_rate_policy.h"
 #include "common/optim/plateau.h"
@@ -36,7 +37,9 @@ class LocalSync final : public ParameterSync {
 
   int num_history() const { return static_cast<int>(history_.size()); }
   // Slab-shaped.
-  absl::Span<float> history(int slot) { return absl::MakeSpan(history_[slot]); }
+  absl::Span<float> history(int slot) {
+    return absl::MakeSpan(history_[slot].floats(), net_.weights().size());
+  }
   void set_next_clock(int64_t clock) { next_clock_ = clock; }
 
   // The mean loss of a clock, before its update: lr_policy plateau follows it.
@@ -68,6 +71,7 @@ class LocalSync final : public ParameterSync {
   LocalSync(Net& net, LearningRatePolicy policy,
             std::unique_ptr<ChunkUpdate> update,
             std::optional<PlateauTracker> plateau, float clip_gradients);
+  absl::Status AllocateHistory();
   UpdateScales Scales(absl::Span<const float> mean) const;
   // `piece`: of the slab.
   void UpdatePiece(const UpdateStep& step, const UpdateScales& scales,
@@ -80,7 +84,8 @@ class LocalSync final : public ParameterSync {
   const float clip_gradients_;           // for the log
   std::vector<UpdateSegment> segments_;  // one a blob, offsets in the slab
   std::vector<UpdateSegment> pieces_;    // of them, dealt to the threads
-  std::vector<std::vector<float>> history_;
+  std::unique_ptr<Device> host_;         // where history lies
+  std::vector<Buffer> history_;
   std::vector<float> scratch_;  // a piece for each thread
   std::vector<bool> fresh_;     // per param: changed since last read
   int64_t next_clock_ = 0;

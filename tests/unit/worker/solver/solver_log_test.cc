@@ -30,7 +30,7 @@ TEST_F(SolverLogTest, SaysWhatIsCreatedFromWhat) {
                       "bottom: 'y' top: 'more' include { phase: TEST } }"));
   EXPECT_THAT(log.From("Initializing solver"), SizeIs(1));
   EXPECT_THAT(log.From("Initializing solver")[0],
-              HasSubstr("parameters: \nbase_lr: 0.01\n"));
+              HasSubstr("parameters: \ntest_iter: 1\n"));
   EXPECT_THAT(log.From("Creating t"),
               ElementsAre("Creating training net specified in net_param.",
                           "Creating test net (#0) specified by net_param"));

@@ -7,8 +7,8 @@
 // so that 36 products stand where the definition has kernel^2 * m^2: 144 of
 // 3x3, 100 of 5x5.  The matrices are those of Toom and Cook for the points 0,
 // 1, -1, 2, -2 and infinity (Lavin and Gray 2016 have them for 3x3); the error
-// is a few 1e-6 of the largest value.  B^T d B needs no weights and is the same
-// for both kernels.  Backward to the bottom is a convolution with the weights
+// is a few 1e-6 of the largest value, a few 1e-5 for the weights' gradient of
+// 5x5.  B^T d B needs no weights and is the same for both kernels.  Backward to the bottom is a convolution with the weights
 // turned round; backward to the weights is the transpose of the formula:
 //   dg = G^T [ sum over tiles (A dY A^T) * (B^T d B) ] G
 #ifndef CSSP_WORKER_LAYERS_CPU_WINOGRAD_H_

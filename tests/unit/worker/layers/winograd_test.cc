@@ -170,7 +170,8 @@ TEST_P(WinogradTest, IsTheConvolution) {
   const Results got = Compute(shape, data, 2);
   EXPECT_LT(Error(got.top, expected.top), 2e-5);
   EXPECT_LT(Error(got.bottom_gradient, expected.bottom_gradient), 2e-5);
-  EXPECT_LT(Error(got.weight_gradient, expected.weight_gradient), 2e-5);
+  // The widest matrix is the one that 5x5 sums over all tiles go through.
+  EXPECT_LT(Error(got.weight_gradient, expected.weight_gradient), 5e-5);
   EXPECT_LT(Error(got.bias_gradient, expected.bias_gradient), 1e-6);
 }
 

@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 caffe=${BUILD:-build}/tools/caffe
 here=examples/hdf5_classification
 
-python3 "$here/make_data.py"
+/usr/bin/python3 "$here/make_data.py"
 for solver in solver nonlinear_solver; do
   log=$here/data/$solver.log
   "$caffe" train --solver="$here/$solver.prototxt" >"$log" 2>&1 || {

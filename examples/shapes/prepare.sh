@@ -7,7 +7,7 @@ build=${BUILD:-build}
 here=examples/shapes
 data=$here/data
 for set in first second; do
-  [ -f "$data/$set/labels.txt" ] || python3 "$here/make_shapes.py" "$data/$set" "$set"
+  [ -f "$data/$set/labels.txt" ] || /usr/bin/python3 "$here/make_shapes.py" "$data/$set" "$set"
 done
 for part in train test; do
   [ -d "$data/shapes_${part}_lmdb" ] ||

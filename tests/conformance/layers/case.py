@@ -88,14 +88,15 @@ class Case:
 
     def runs(self, layer, device):
         """The driver runs of this case: the layer alone under every offer of
-        formats and in the other phase (processor only), then inside a net."""
+        formats (the processor has several) and in the other phase, then inside a
+        net."""
         text = f'type: "{layer}" {self.text}'
         text += "".join(f' top: "top{i}"' for i in range(self.tops))
         steps = [(bottoms, self.top_gradients(i)) for i, bottoms in enumerate(self.steps)]
         blocked = any(np.ndim(b) == 4 for bottoms in self.steps for b in bottoms)
-        offers = range(4) if blocked else (1,)
+        offers = range(4) if blocked and device == "cpu" else (1,)
         runs = []
-        if device == "cpu" and not self.net_only:
+        if not self.net_only:
             runs += [driver.Run(f"{self.name}, {driver.OFFERS[o]}", text, steps, self.params,
                                 driver.LAYER, self.phase, o) for o in offers]
             # Where phases differ, cases say so themselves.

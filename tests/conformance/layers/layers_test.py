@@ -1,6 +1,6 @@
 """Every registered layer against its definition in float64 and against torch.
 
-Environment: CSSP_DEVICE=cuda runs the nets on a GPU; CSSP_CASES_TO and
+Environment: CSSP_DEVICE=cuda runs all on a GPU; CSSP_CASES_TO and
 CSSP_ANSWERS_FROM name a folder that run_cases.sh has worked on in between;
 CSSP_CONFORMANCE=full takes the derivative of every element.  Arguments name test
 methods (test_LRN)."""

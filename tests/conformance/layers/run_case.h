@@ -8,11 +8,11 @@
 
 namespace cssp::testing {
 
-// The layer by itself, on the processor.  What needs no reference is checked
+// The layer by itself, on `device`.  What needs no reference is checked
 // here: a second run gives the same bits, gradients that add give what was
 // there plus the written ones, and in place (where the traits allow it) gives
 // the same bits.  Steps after the first reshape the same layer object.
-absl::StatusOr<Answer> RunLayer(const Case& c);
+absl::StatusOr<Answer> RunLayer(const Case& c, Device& device);
 
 // The layer in a net on `device`: an Input layer per bottom; a top with a
 // gradient is multiplied with it and summed into the loss.  A second pass gives

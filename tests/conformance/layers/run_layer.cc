@@ -173,14 +173,14 @@ class Run {
 
 }  // namespace
 
-absl::StatusOr<Answer> RunLayer(const Case& c) {
+absl::StatusOr<Answer> RunLayer(const Case& c, Device& device) {
   caffe::LayerParameter layer;
   if (!google::protobuf::TextFormat::ParseFromString(c.text, &layer)) {
     return absl::InvalidArgumentError("no LayerParameter");
   }
-  ASSIGN_OR_RETURN(
-      auto runner,
-      LayerRunner::Create(layer, c.phase, Shapes(c.steps[0].bottom), c.offer));
+  ASSIGN_OR_RETURN(auto runner,
+                   LayerRunner::CreateOn(device, layer, c.phase,
+                                         Shapes(c.steps[0].bottom), c.offer));
   Run run(c, *runner);
   Answer answer;
   for (size_t i = 0; i < c.steps.size(); ++i) {

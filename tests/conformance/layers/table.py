@@ -25,13 +25,9 @@ COVERED_ELSEWHERE = {
     "HDF5Output": "tests/unit/worker/layers/hdf5_output_layer_test.cc",
     "ImageData": "tests/unit/worker/layers/image_data_layer_test.cc",
     "MemoryData": "tests/unit/worker/layers/memory_data_layer_test.cc",
-    "Python": "tests/unit/worker/python/python_layer_test.py",
+    "Python": "tests/compat/pycaffe/python_layer_test.py",  # registered by worker/python
     "WindowData": "tests/unit/worker/layers/window_data_layer_test.cc",
 }
-
-# Layer: beginnings of the names of cases whose feature is not built yet.  They
-# may fail; one that passes is told, to be taken off here.
-PENDING = {}
 
 CASES = {}
 for module in (neuron, vision, norm, shape, loss, recurrent, detection, sources):

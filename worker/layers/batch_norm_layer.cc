@@ -27,7 +27,9 @@ absl::Status BatchNormLayer::SetUp(absl::Span<const Shape> bottom) {
     }
   }
   const caffe::BatchNormParameter& p = layer_param().batch_norm_param();
-  const float fraction = p.moving_average_fraction();
+  // Statistics that a training net takes as given stay as they are.
+  const bool frozen = phase() == caffe::TRAIN && use_global_stats();
+  const float fraction = frozen ? 1 : p.moving_average_fraction();
   const int64_t channels = ChannelsOf(bottom[0]);
   for (const int64_t count : {channels, channels, int64_t{1}}) {
     DeclareParam({.shape = Shape({count}),

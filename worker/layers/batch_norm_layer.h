@@ -19,7 +19,8 @@ namespace cssp {
 //   for m values per channel, and 1; the updater does
 //     blob = moving_average_fraction * blob + contribution.
 //   Global statistics (the default in TEST): mean = blob0 / blob2 and so on;
-//   0 where the factor is 0.
+//   0 where the factor is 0.  In TRAIN the contribution is 0 and the fraction
+//   counts as 1: the blobs stay as they are.
 // Backward, batch statistics, with <> the mean over a channel:
 //   dx = (dy - <dy> - <dy * y> * y) / sqrt(var + eps).
 //

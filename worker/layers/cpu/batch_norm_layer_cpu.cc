@@ -41,6 +41,7 @@ class BatchNormLayerCpu final : public BatchNormLayer {
     const float* x = args.bottom[0].data();
     if (use_global_stats()) {
       LoadGlobal(args.param);
+      ContributeNothing(args.param_gradient);
     } else {
       MeasureBatch(x);
       Contribute(args.param_gradient);
@@ -159,6 +160,13 @@ class BatchNormLayerCpu final : public BatchNormLayer {
       return d * d;
     });
     Divide(&variance_);
+  }
+
+  static void ContributeNothing(absl::Span<const GradientTensor> statistics) {
+    for (int i = 0; i < 3; ++i) {
+      Store(statistics[i].mode, statistics[i].tensor.data(),
+            statistics[i].tensor.count(), [](int64_t) { return 0.0f; });
+    }
   }
 
   void Contribute(absl::Span<const GradientTensor> statistics) const {

@@ -43,7 +43,7 @@ class BatchNormLayerCuda final : public CudaLayer<BatchNormLayer> {
   }
 
   absl::Status Forward(StepContext& step, const ForwardArgs& args) override {
-    RETURN_IF_ERROR(use_global_stats() ? LoadGlobal(step, args.param)
+    RETURN_IF_ERROR(use_global_stats() ? LoadGlobal(step, args)
                                        : MeasureBatch(step, args));
     const float* x = args.bottom[0].data();
     const float* scale = fused() ? args.param[3].data() : nullptr;
@@ -97,17 +97,22 @@ class BatchNormLayerCuda final : public CudaLayer<BatchNormLayer> {
   }
 
   // Public only since device lambdas may not stand in private functions.
-  absl::Status LoadGlobal(StepContext& step,
-                          absl::Span<const ConstTensor> param) {
-    const float* means = param[0].data();
-    const float* variances = param[1].data();
-    const float* factor = param[2].data();
+  absl::Status LoadGlobal(StepContext& step, const ForwardArgs& args) {
+    const float* means = args.param[0].data();
+    const float* variances = args.param[1].data();
+    const float* factor = args.param[2].data();
+    const Slot slot0 = Slot::Of(args.param_gradient[0]);
+    const Slot slot1 = Slot::Of(args.param_gradient[1]);
+    const Slot slot2 = Slot::Of(args.param_gradient[2]);
     const Statistics s = statistics();
     const float eps = this->eps();
     return ForEach(step.stream(), view_.channels, [=] __device__(int64_t c) {
       const float inverse = *factor == 0 ? 0 : 1 / *factor;
       s.mean[c] = means[c] * inverse;
       s.inverse[c] = 1 / sqrtf(variances[c] * inverse + eps);
+      slot0.Put(c, 0);  // they contribute nothing
+      slot1.Put(c, 0);
+      if (c == 0) slot2.Put(0, 0);
     });
   }
 

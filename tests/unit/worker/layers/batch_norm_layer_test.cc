@@ -72,6 +72,22 @@ TEST(BatchNormLayer, TestUsesTheStoredSums) {
   }
 }
 
+TEST(BatchNormLayer, GivenStatisticsStayAsTheyAreInTraining) {
+  auto run = LayerRunner::Create(
+      "type: 'BatchNorm' batch_norm_param { use_global_stats: true }",
+      caffe::TRAIN, {kShape});
+  ASSERT_TRUE(run.ok()) << run.status();
+  (*run)->bottom[0] = Normal(120, 1);
+  (*run)->param = {{2, 4, 6, 8, 10}, {4, 8, 12, 16, 20}, {2}};
+  ASSERT_TRUE((*run)->Forward().ok());
+  // fraction * blob + contribution = blob.
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ((*run)->layer().param_declarations()[i].moving_average_fraction,
+              1);
+    EXPECT_EQ((*run)->param_gradient[i], Values(i < 2 ? 5 : 1, 0.0f));
+  }
+}
+
 TEST(BatchNormLayer, AFactorOfZeroMeansZeroStatistics) {
   auto run = LayerRunner::Create("type: 'BatchNorm' batch_norm_param { eps: 1 "
                                  "}",

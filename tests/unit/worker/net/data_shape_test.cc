@@ -172,6 +172,45 @@ TEST_P(DataShape, WhatCannotFollowIsAnErrorThatNamesTheLayer) {
   }
 }
 
+// SSD's end: an output of the net that is as long as there are detections.
+TEST_P(DataShape, DetectionsAreAsManyAsThereAre) {
+  auto net = Make(R"(
+      layer { name: "in" type: "Input" top: "map" top: "image" top: "loc"
+              top: "conf"
+              input_param { shape { dim: 1 dim: 1 dim: 1 dim: 3 }
+                            shape { dim: 1 dim: 3 dim: 100 dim: 300 }
+                            shape { dim: 1 dim: 12 } shape { dim: 1 dim: 6 } } }
+      layer { name: "prior" type: "PriorBox" bottom: "map" bottom: "image"
+              top: "prior" prior_box_param { min_size: 60 } }
+      layer { name: "out" type: "DetectionOutput" bottom: "loc" bottom: "conf"
+              bottom: "prior" top: "out"
+              detection_output_param { num_classes: 2
+                                       confidence_threshold: 0.5 } }
+      layer { name: "pixels" type: "Power" bottom: "out" top: "pixels"
+              power_param { scale: 300 } })");
+  ASSERT_TRUE(net);
+  Blob* pixels = net->blob("pixels");
+  for (const std::vector<float>& scores :
+       {std::vector<float>{0.75f, 0.25f, 1.0f}, {0, 0, 0}, {1, 1, 1}}) {
+    auto conf = net->blob("conf")->mutable_data();
+    int64_t found = 0;
+    for (int p = 0; p < 3; ++p) {
+      conf[2 * p] = 1 - scores[p];
+      conf[2 * p + 1] = scores[p];
+      found += scores[p] > 0.5f;
+    }
+    ASSERT_TRUE(net->Forward(StepState(), nullptr).ok());
+    ASSERT_EQ(pixels->shape(), Shape({1, 1, std::max<int64_t>(found, 1), 7}));
+    const auto rows = pixels->data();
+    ASSERT_EQ(rows.size(), std::max<int64_t>(found, 1) * 7);
+    EXPECT_EQ(rows[1], found > 0 ? 300 : -300);  // the class, or nothing
+    if (found == 2) {
+      EXPECT_NEAR(rows[3], 220, 1e-3);  // the best: the third prior's xmin
+      EXPECT_NEAR(rows[7 + 3], 20, 1e-3);
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(All, DataShape, ::testing::Bool(),
                          [](const auto& info) {
                            return info.param ? "KeepBlobs" : "Lean";

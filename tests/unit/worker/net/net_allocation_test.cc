@@ -45,8 +45,9 @@ TEST(NetAllocation, SteadyStepsAllocateNothing) {
       layer { name: "r" type: "ReLU" bottom: "d" top: "d" }
       layer { name: "b" type: "InnerProduct" bottom: "d" top: "b"
               param { name: "w" } inner_product_param { num_output: 45 } }
-      layer { name: "s" type: "Statistic" bottom: "b" top: "s" }
-      layer { name: "l" type: "EuclideanLoss" bottom: "b" bottom: "s"
+      layer { name: "h" type: "Head" bottom: "b" top: "h" }
+      layer { name: "s" type: "Statistic" bottom: "h" top: "s" }
+      layer { name: "l" type: "EuclideanLoss" bottom: "h" bottom: "s"
               top: "l" })",
                      *device, options);
   ASSERT_TRUE(net);

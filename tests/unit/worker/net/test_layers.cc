@@ -162,6 +162,20 @@ absl::Status TestStatistic::Backward(StepContext& step,
   return absl::OkStatus();
 }
 
+absl::Status TestHead::Forward(StepContext& step, const ForwardArgs& a) {
+  shapes_[0].set_dim(0, a.bottom[0].shape().dim(0) - 1);
+  for (int64_t i = 0; i < shapes_[0].count(); ++i)
+    a.top[0].data()[i] = a.bottom[0].data()[i];
+  return absl::OkStatus();
+}
+
+absl::Status TestHead::Backward(StepContext& step, const BackwardArgs& a) {
+  for (int64_t i = 0; i < a.bottom_gradient[0].tensor.count(); ++i)
+    Put(a.bottom_gradient[0], i,
+        i < shapes_[0].count() ? a.top_gradient[0].data()[i] : 0);
+  return absl::OkStatus();
+}
+
 absl::Status TestSplit::Backward(StepContext& step, const BackwardArgs& a) {
   CHECK(a.bottom_gradient[0].mode == GradientMode::kWrite);
   for (int64_t i = 0; i < a.bottom_gradient[0].tensor.desc->stored_count();
@@ -207,6 +221,7 @@ LayerRegistry TestRegistry(Trace* trace) {
   Add<TestStatistic>(registry, "Statistic", trace);
   Add<TestFlatten>(registry, "Flatten", trace);
   Add<TestReshape>(registry, "Reshape", trace);
+  Add<TestHead>(registry, "Head", trace);
   Add<TestSplit>(registry, "Split", trace);
   return registry;
 }

@@ -203,6 +203,29 @@ class TestReshape : public TestFlatten {
       absl::Span<const Shape> bottom) const override;
 };
 
+// All items but the last, which it finds out in Forward only.
+class TestHead : public TestLayer {
+ public:
+  using TestLayer::TestLayer;
+  LayerTraits Traits() const override {
+    LayerTraits traits;
+    traits.backward_reads_bottom = traits.backward_reads_top = 0;
+    traits.data_dependent_shape = true;
+    return traits;
+  }
+  absl::Status Bind(absl::Span<const TensorDesc> bottom,
+                    absl::Span<const TensorDesc>) override {
+    shapes_ = {bottom[0].shape};
+    return absl::OkStatus();
+  }
+  absl::Span<const Shape> ForwardShapes() const override { return shapes_; }
+  absl::Status Forward(StepContext& step, const ForwardArgs& a) override;
+  absl::Status Backward(StepContext& step, const BackwardArgs& a) override;
+
+ private:
+  std::vector<Shape> shapes_;
+};
+
 class TestSplit : public TestLayer {
  public:
   using TestLayer::TestLayer;

@@ -1,13 +1,16 @@
 #include "common/metrics/exposer.h"
 
 #include <arpa/inet.h>
+#include <dlfcn.h>
 #include <netinet/in.h>
 #include <prometheus/collectable.h>
 #include <prometheus/exposer.h>
 #include <prometheus/metric_family.h>
+#include <pthread.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <exception>
 #include <limits>
@@ -171,3 +174,16 @@ absl::StatusOr<std::unique_ptr<MetricsExposer>> MetricsExposer::Create(
 }
 
 }  // namespace cssp
+
+// The HTTP library gives its threads stacks of 100 KiB, where glibc also places
+// the static thread-local data of every library: beside cuBLAS, which has 94 KB
+// of it, none could start, and the port would seem to be in use.  This is found
+// before glibc's function and asks for enough.
+extern "C" int pthread_attr_setstacksize(pthread_attr_t* attributes,
+                                         size_t bytes) noexcept {
+  constexpr size_t kEnough = size_t{1} << 20;
+  using Set = int (*)(pthread_attr_t*, size_t);
+  static const auto set =
+      reinterpret_cast<Set>(dlsym(RTLD_NEXT, "pthread_attr_setstacksize"));
+  return set(attributes, std::max(bytes, kEnough));
+}

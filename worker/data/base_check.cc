@@ -14,6 +14,8 @@ namespace fs = std::filesystem;
 
 // What makes a base that stands nowhere.
 std::string Remedy(const std::string& path) {
+  if (absl::StrContains(path, "siamese"))
+    return "make it with examples/siamese/create_mnist_siamese.sh";
   for (const char* example : {"cifar10", "mnist"}) {
     if (absl::StrContains(path, example)) {
       return absl::StrCat("make it with examples/", example, "/get_", example,

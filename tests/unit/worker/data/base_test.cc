@@ -31,6 +31,8 @@ TEST(Base, MissingOneIsNamedWithItsRemedy) {
                 testing::AllOf(HasSubstr("examples/cifar10/none_lmdb"),
                                HasSubstr("create_cifar10.sh")));
   }
+  EXPECT_THAT(Message(OpenLevelDb("mnist_siamese_train_leveldb").status()),
+              HasSubstr("create_mnist_siamese.sh"));
 }
 
 TEST(Base, OfTheOtherKindIsNamed) {

@@ -36,8 +36,11 @@ for name in "${tests[@]}"; do
   fi
   echo "run.sh: $name: $verdict (exit $rc, $passed passed, $skipped skipped, $((SECONDS - start)) s)"
   if [ "$verdict" = FAILED ]; then
-    grep -E '^\[  (FAILED|SKIPPED)' "$log" | sort -u | head -n 40
-    grep -v '^\[' "$log" | tail -n "${CSSP_TEST_TAIL:-40}"
+    # The list at the end, not each test's own line.
+    grep -E '^\[  (FAILED|SKIPPED) +\] [^ ]+$' "$log" | head -n 40
+    if [ $rc -ne 0 ]; then
+      grep -v -E '^\[( RUN|       OK|---|===)' "$log" | tail -n "${CSSP_TEST_TAIL:-60}"
+    fi
   fi
 done
 

@@ -77,6 +77,7 @@ THIRD_PARTY = {
     r"lmdb\.h|leveldb/|jpeglib|jerror|png\.h": {"worker/data"},
     r"cuda|cudnn|cublas": {"common/device", "worker/layers", "worker/sync",
                            "server/shard"},
+    r"pybind11/|Python\.h": {"worker/python"},
     r"mpi\.h": set(),
 }
 

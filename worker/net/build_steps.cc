@@ -34,7 +34,7 @@ class StepBuilder {
       descs.push_back(plan_.tensors[current_[blob]].desc);
       shapes.push_back(descs.back().shape);
     }
-    ASSIGN_OR_RETURN(std::vector<Shape> tops, InferTops(layer, shapes));
+    ASSIGN_OR_RETURN(std::vector<Shape> tops, Tops(l, shapes));
     OverrideInputs(layer, tops);
     PlanStep step;
     step.layer = l;
@@ -49,6 +49,20 @@ class StepBuilder {
   }
 
  private:
+  absl::StatusOr<std::vector<Shape>> Tops(int l,
+                                          const std::vector<Shape>& bottom) {
+    const ExecutionPlan* running = options_.running;
+    if (running == nullptr || l >= options_.run_layers)
+      return InferTops(graph_.layers[l], bottom);
+    std::vector<Shape> tops;
+    for (int s = running->first_step[l]; s <= running->last_step[l]; ++s) {
+      if (running->steps[s].reorder) continue;
+      for (int t : running->steps[s].top)
+        tops.push_back(running->tensors[t].desc.shape);
+    }
+    return tops;
+  }
+
   void OverrideInputs(const GraphLayer& layer, std::vector<Shape>& tops) {
     for (size_t i = 0; i < tops.size(); ++i) {
       const int blob = layer.top[i];

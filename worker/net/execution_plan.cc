@@ -13,7 +13,7 @@ absl::StatusOr<ExecutionPlan> BuildPlan(NetGraph& graph,
   FindGradients(graph, options, plan);
   ShareStorage(graph, plan);
   SetGradientModes(graph, options, plan);
-  RETURN_IF_ERROR(BindLayers(graph, plan));
+  RETURN_IF_ERROR(BindLayers(graph, options, plan));
   plan.data_bytes = Place(options.reuse_memory, plan.storages);
   plan.gradient_bytes = Place(options.reuse_memory, plan.gradient_storages);
   return plan;

@@ -92,6 +92,10 @@ struct PlanOptions {
   // Off: Caffe's layout everywhere, whatever layers would choose (blocked
   // formats and the copies between formats exist in host memory alone).
   bool blocked_formats = true;
+  // Not null: layers before `run_layers` have run under that plan.  Their shapes
+  // are taken from it, and they are not bound anew.
+  const ExecutionPlan* running = nullptr;
+  int run_layers = 0;
 };
 
 // `shapes[blob]` overrides the shape that an Input layer infers where it has

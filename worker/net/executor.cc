@@ -8,6 +8,7 @@
 #include "common/base/status_macros.h"
 #include "worker/net/plan_passes.h"
 #include "worker/net/reorder.h"
+#include "worker/net/replan.h"
 
 namespace cssp {
 namespace {
@@ -47,38 +48,6 @@ void Executor::Attach(GradientSink* sink, WeightSource* source) {
   AwaitGradients().IgnoreError();
   sink_ = sink;
   source_ = source;
-}
-
-absl::Status Executor::Adopt(ExecutionPlan plan) {
-  // What the old plan's steps still do must be done before its memory goes.
-  RETURN_IF_ERROR(stream_->Synchronize());
-  const ExecutionPlan old = std::exchange(plan_, std::move(plan));
-  const Buffer old_data = std::exchange(data_, Buffer());
-  ASSIGN_OR_RETURN(data_, device_.Allocate(plan_.data_bytes));
-  if (scratch_.bytes() < plan_.scratch_bytes) {
-    ASSIGN_OR_RETURN(scratch_, device_.Allocate(plan_.scratch_bytes));
-  }
-  gradients_ = Buffer();
-  gradients_bound_ = false;
-  RETURN_IF_ERROR(KeepSources(old, old_data));
-  return BindData();
-}
-
-absl::Status Executor::KeepSources(const ExecutionPlan& old,
-                                   const Buffer& old_data) {
-  if (old.blob_tensor.empty()) return absl::OkStatus();
-  for (const GraphLayer& layer : graph_.layers) {
-    if (!layer.layer->Traits().is_source) continue;
-    for (int blob : layer.top) {
-      const PlanTensor& from = old.tensors[old.blob_tensor[blob]];
-      const int to = plan_.blob_tensor[blob];
-      if (!(from.desc == plan_.tensors[to].desc)) continue;
-      RETURN_IF_ERROR(device_.Copy(
-          *stream_, data(to), At(old_data, old.storages[from.storage].offset),
-          from.desc.bytes()));
-    }
-  }
-  return stream_->Synchronize();
 }
 
 absl::Status Executor::BindData() {
@@ -134,11 +103,12 @@ void Executor::BindRuns(const PlanStep& step, BoundStep& bound) {
 absl::Status Executor::BindGradients() {
   if (gradients_bound_) return absl::OkStatus();
   RETURN_IF_ERROR(params_.EnsureGradients());
-  ASSIGN_OR_RETURN(gradients_, device_.Allocate(plan_.gradient_bytes));
+  ASSIGN_OR_RETURN(Buffer gradients, device_.Allocate(plan_.gradient_bytes));
+  gradients_ = std::make_shared<Buffer>(std::move(gradients));
   const auto raw = [this](int t) -> void* {
     const int storage = plan_.tensors[t].gradient_storage;
     if (storage < 0) return nullptr;
-    return At(gradients_, plan_.gradient_storages[storage].offset);
+    return At(*gradients_, plan_.gradient_storages[storage].offset);
   };
   for (size_t s = 0; s < plan_.steps.size(); ++s) {
     const PlanStep& step = plan_.steps[s];
@@ -172,6 +142,7 @@ absl::Status Executor::BindGradients() {
     }
   }
   gradients_bound_ = true;
+  HoldMemory();
   return SeedGradients();
 }
 
@@ -183,7 +154,7 @@ absl::Status Executor::SeedGradients() {
     std::fill_n(loss_values_.floats(), tensor.desc.shape.count(),
                 tensor.loss_weight);
     void* to =
-        At(gradients_, plan_.gradient_storages[tensor.gradient_storage].offset);
+        At(*gradients_, plan_.gradient_storages[tensor.gradient_storage].offset);
     RETURN_IF_ERROR(device_.CopyFromHost(*stream_, to, loss_values_.data(),
                                          tensor.desc.bytes()));
     RETURN_IF_ERROR(stream_->Synchronize());
@@ -201,10 +172,27 @@ absl::Status Executor::Forward(const StepState& state, int first, int last,
     RETURN_IF_ERROR(AwaitGradients());
     RETURN_IF_ERROR(params_.SettleUploads());
   }
-  RETURN_IF_ERROR(params_.BeginUse(*stream_));
-  for (int s = from; s <= to; ++s) RETURN_IF_ERROR(RunForward(state, s));
-  RETURN_IF_ERROR(params_.EndUse(*stream_));
+  RETURN_IF_ERROR(RunSteps(state, from, to));
   return loss == nullptr ? absl::OkStatus() : FetchLoss(from, to, loss);
+}
+
+absl::Status Executor::Resume(const StepState& state, int first, int last,
+                              double* loss) {
+  const int to = plan_.last_step[last];
+  RETURN_IF_ERROR(RunSteps(state, stopped_step_, to));
+  return loss == nullptr ? absl::OkStatus()
+                         : FetchLoss(plan_.first_step[first], to, loss);
+}
+
+absl::Status Executor::RunSteps(const StepState& state, int from, int to) {
+  RETURN_IF_ERROR(params_.BeginUse(*stream_));
+  absl::Status ran;
+  for (int s = from; s <= to && ran.ok(); ++s) {
+    ran = RunForward(state, s);
+    if (IsReplanRequest(ran)) stopped_step_ = s;
+  }
+  RETURN_IF_ERROR(ran);
+  return params_.EndUse(*stream_);
 }
 
 // The sum of the losses that steps [from, to] make: the one place of a clock
@@ -298,6 +286,7 @@ absl::Status Executor::RunForward(const StepState& state, int s) {
 }
 
 absl::Status Executor::Finish(const absl::Status& launched, int layer) {
+  if (IsReplanRequest(launched)) return launched;
   if (!launched.ok() || !sync_layers_) return graph_.Annotated(launched, layer);
   return graph_.Annotated(stream_->Synchronize(), layer);
 }
@@ -417,7 +406,7 @@ absl::Status Executor::RunBackward(const StepState& state, int s) {
 
 float* Executor::data(int tensor) const {
   return static_cast<float*>(
-      At(data_, plan_.storages[plan_.tensors[tensor].storage].offset));
+      At(*data_, plan_.storages[plan_.tensors[tensor].storage].offset));
 }
 
 absl::StatusOr<float*> Executor::gradient(int tensor) {
@@ -425,7 +414,7 @@ absl::StatusOr<float*> Executor::gradient(int tensor) {
   if (storage < 0) return nullptr;
   RETURN_IF_ERROR(BindGradients());
   return static_cast<float*>(
-      At(gradients_, plan_.gradient_storages[storage].offset));
+      At(*gradients_, plan_.gradient_storages[storage].offset));
 }
 
 }  // namespace cssp

@@ -40,6 +40,11 @@ class Executor {
   // Allocates the plan's arena and binds every step to it.  Tops of source
   // layers keep their values where their shape is unchanged.
   absl::Status Adopt(ExecutionPlan plan);
+  // The same after a Forward that ended with a ReplanRequest: also keeps what
+  // the steps up to that one have made.
+  absl::Status AdoptRunning(ExecutionPlan plan);
+  // Layer whose step asked for the last new plan.
+  int stopped_layer() const { return plan_.steps[stopped_step_].layer; }
   const ExecutionPlan& plan() const { return plan_; }
 
   void Attach(GradientSink* sink, WeightSource* source);
@@ -48,6 +53,10 @@ class Executor {
   // the losses among them.
   absl::Status Forward(const StepState& state, int first, int last,
                        double* loss);
+  // After AdoptRunning: goes on with the step that stopped.  `loss` counts from
+  // layer `first`.
+  absl::Status Resume(const StepState& state, int first, int last,
+                      double* loss);
   // Layers last, last - 1, ... first.  With `complete` the sink hears of every
   // parameter when its owner, the first in the net to use it, has run (or been
   // passed: parameters without a gradient and statistics too), so always in
@@ -73,6 +82,11 @@ class Executor {
   absl::StatusOr<float*> gradient(int tensor);
   // The generation that the last clock wrote.
   int generation() const { return generation_; }
+  // Keeps everything that data(), gradient() and the parameters now show
+  // readable, for as long as it is held.
+  const std::shared_ptr<const void>& memory() const { return memory_; }
+  // Zeros, for the host and for kernels.
+  absl::Status ClearGradient(int param);
 
  private:
   using GradientSets = std::array<std::vector<GradientTensor>, 4>;
@@ -100,6 +114,11 @@ class Executor {
   static int GradientSet(const StepState& state) {
     return static_cast<int>(state.clock & 1) + (state.pass > 0 ? 2 : 0);
   }
+  absl::StatusOr<std::shared_ptr<Buffer>> NewMemory(ExecutionPlan plan,
+                                                    ExecutionPlan* old);
+  absl::Status KeepRunning(const ExecutionPlan& old, const Buffer& old_data);
+  void HoldMemory();
+  absl::Status RunSteps(const StepState& state, int from, int to);
   absl::Status KeepSources(const ExecutionPlan& old, const Buffer& old_data);
   absl::Status BindData();
   void BindRuns(const PlanStep& step, BoundStep& bound);
@@ -128,11 +147,14 @@ class Executor {
   std::vector<int> losses_;  // tensors
   // Per layer: the slab range of the parameters that it owns.
   std::vector<std::pair<int, int>> owned_;
-  Buffer data_, gradients_, scratch_;
+  std::shared_ptr<Buffer> data_, gradients_;
+  Buffer scratch_;
+  std::shared_ptr<const void> memory_;
   bool gradients_bound_ = false;
   GradientSink* sink_ = nullptr;
   WeightSource* source_ = nullptr;
   int generation_ = 0;
+  int stopped_step_ = 0;          // by the last ReplanRequest
   int64_t slot_clock_ = -1;       // whose gradient slot has been awaited
   Buffer loss_values_;            // host's: all losses, one behind the other
   bool stale_gradients_[2] = {};  // the host's view of a generation

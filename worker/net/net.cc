@@ -8,6 +8,7 @@
 #include "worker/net/debug_info.h"
 #include "worker/net/net_impl.h"
 #include "worker/net/net_passes.h"
+#include "worker/net/replan.h"
 
 namespace cssp {
 
@@ -43,18 +44,19 @@ absl::StatusOr<absl::Span<float>> NetBlob::TryView(Side side, bool write) {
   if (net_.device.works_in_host_memory()) return absl::MakeSpan(memory, count);
   Mirror& mirror = mirrors_[side];
   const size_t bytes = count * sizeof(float);
-  if (mirror.memory.bytes() != bytes) {
-    ASSIGN_OR_RETURN(mirror.memory, net_.device.AllocateHost(bytes));
+  if (mirror.memory == nullptr || mirror.memory->bytes() != bytes) {
+    ASSIGN_OR_RETURN(Buffer host, net_.device.AllocateHost(bytes));
+    mirror.memory = std::make_shared<Buffer>(std::move(host));
     mirror.written = false;
   }
   if (!mirror.written)
     RETURN_IF_ERROR(
-        net_.executor->CopyOut(mirror.memory.data(), memory, bytes));
+        net_.executor->CopyOut(mirror.memory->data(), memory, bytes));
   if (write && !mirror.written) {
     mirror.written = true;
     net_.written.push_back(this);
   }
-  return absl::MakeSpan(mirror.memory.floats(), count);
+  return absl::MakeSpan(mirror.memory->floats(), count);
 }
 
 absl::Status NetBlob::Flush() {
@@ -64,8 +66,9 @@ absl::Status NetBlob::Flush() {
     ASSIGN_OR_RETURN(float* const memory, Memory(side));
     const size_t bytes = shape().count() * sizeof(float);
     // Reshaped since: what was written is gone, as it is on the CPU.
-    if (memory == nullptr || mirror.memory.bytes() != bytes) continue;
-    RETURN_IF_ERROR(net_.executor->CopyIn(memory, mirror.memory.data(), bytes));
+    if (memory == nullptr || mirror.memory->bytes() != bytes) continue;
+    RETURN_IF_ERROR(
+        net_.executor->CopyIn(memory, mirror.memory->data(), bytes));
   }
   return absl::OkStatus();
 }
@@ -112,12 +115,14 @@ absl::Status Net::Impl::Init(const caffe::NetParameter& raw,
                                graph, device, options.seed,
                                train ? &train->impl_->graph : nullptr,
                                train ? train->impl_->params.get() : nullptr));
+  if (options.one_gradient_generation) params->UseOneGeneration();
   if (train == nullptr) RETURN_IF_ERROR(LoadLayerBlobs(*this));
   if (graph.phase == caffe::TRAIN) RETURN_IF_ERROR(params->EnsureGradients());
   ASSIGN_OR_RETURN(
       executor, Executor::Create(graph, *params, device, options.sync_layers));
   for (const GraphLayer& layer : graph.layers) {
     const LayerTraits traits = layer.layer->Traits();
+    has_bounds |= !traits.is_source && traits.data_dependent_shape;
     if (traits.is_source && traits.data_dependent_shape)
       changing_sources.push_back(static_cast<int>(layer_names.size()));
     layer_names.push_back(layer.layer->name());
@@ -139,15 +144,20 @@ absl::Status Net::Impl::Init(const caffe::NetParameter& raw,
   return absl::OkStatus();
 }
 
-absl::Status Net::Impl::EnsurePlan() {
-  if (!stale) return absl::OkStatus();
+absl::StatusOr<ExecutionPlan> Net::Impl::NewPlan(int run_layers) {
   PlanOptions plan_options;
   plan_options.pinned = pinned;
   plan_options.reuse_memory = !options.keep_blobs;
   plan_options.backward = options.keep_blobs || graph.phase == caffe::TRAIN;
   plan_options.blocked_formats = device.works_in_host_memory();
-  ASSIGN_OR_RETURN(ExecutionPlan plan,
-                   BuildPlan(graph, input_shapes, plan_options));
+  if (run_layers > 0) plan_options.running = &executor->plan();
+  plan_options.run_layers = run_layers;
+  return BuildPlan(graph, input_shapes, plan_options);
+}
+
+absl::Status Net::Impl::EnsurePlan() {
+  if (!stale) return absl::OkStatus();
+  ASSIGN_OR_RETURN(ExecutionPlan plan, NewPlan(0));
   RETURN_IF_ERROR(executor->Adopt(std::move(plan)));
   stale = false;
   ran_forward = false;
@@ -156,6 +166,8 @@ absl::Status Net::Impl::EnsurePlan() {
 
 absl::Status Net::Impl::CheckSources(const StepState& state, int first,
                                      int last) {
+  // Layers that give bounds (Filter) are to have room for them again.
+  if (std::exchange(made_while_running, false) && has_bounds) stale = true;
   for (int l : changing_sources) {
     if (l < first || l > last) continue;
     const GraphLayer& layer = graph.layers[l];
@@ -178,18 +190,35 @@ absl::Status Net::Impl::CheckRange(int first, int last) const {
                                             " of a net of ", num_layers()));
 }
 
+absl::Status Net::Impl::Run(const StepState& state, int first, int last,
+                            double* loss) {
+  absl::Status ran = executor->Forward(state, first, last, loss);
+  // A layer that hands over its tops does not ask again: at most once a layer.
+  while (IsReplanRequest(ran)) {
+    ASSIGN_OR_RETURN(ExecutionPlan plan, NewPlan(executor->stopped_layer()));
+    RETURN_IF_ERROR(executor->AdoptRunning(std::move(plan)));
+    made_while_running = true;
+    ran = executor->Resume(state, first, last, loss);
+  }
+  return ran;
+}
+
 absl::Status Net::Impl::Forward(const StepState& state, int first, int last,
                                 double* loss) {
-  if (!options.debug_info) return executor->Forward(state, first, last, loss);
+  if (observer == nullptr && !options.debug_info)
+    return Run(state, first, last, loss);
   double sum = 0;
   for (int l = first; l <= last; ++l) {
     double part = 0;
-    RETURN_IF_ERROR(executor->Forward(state, l, l, &part));
-    RETURN_IF_ERROR(LogForwardDebug(*this, l));
+    if (observer != nullptr) RETURN_IF_ERROR(observer->BeforeLayer(l, false));
+    RETURN_IF_ERROR(FlushViews());
+    RETURN_IF_ERROR(Run(state, l, l, &part));
+    if (options.debug_info) RETURN_IF_ERROR(LogForwardDebug(*this, l));
+    if (observer != nullptr) RETURN_IF_ERROR(observer->AfterLayer(l, false));
     sum += part;
   }
   if (loss != nullptr) *loss = sum;
-  return absl::OkStatus();
+  return FlushViews();
 }
 
 absl::Status Net::Impl::Backward(const StepState& state, int last, int first,
@@ -202,13 +231,17 @@ absl::Status Net::Impl::Backward(const StepState& state, int last, int first,
         "backward needs a forward pass since the net was planned (a blob was "
         "reshaped or viewed for the first time)");
   RETURN_IF_ERROR(FlushViews());
-  if (!options.debug_info)
+  if (observer == nullptr && !options.debug_info)
     return executor->Backward(state, last, first, complete);
   for (int l = last; l >= first; --l) {
+    if (observer != nullptr) RETURN_IF_ERROR(observer->BeforeLayer(l, true));
+    RETURN_IF_ERROR(FlushViews());
     RETURN_IF_ERROR(executor->Backward(state, l, l, complete));
-    RETURN_IF_ERROR(LogBackwardDebug(*this, l));
+    if (options.debug_info) RETURN_IF_ERROR(LogBackwardDebug(*this, l));
+    if (observer != nullptr) RETURN_IF_ERROR(observer->AfterLayer(l, true));
   }
-  return first == 0 ? LogParamsDebug(*this) : absl::OkStatus();
+  if (options.debug_info && first == 0) RETURN_IF_ERROR(LogParamsDebug(*this));
+  return FlushViews();
 }
 
 absl::Status Net::Impl::FlushViews() {
@@ -267,6 +300,8 @@ void Net::AttachSync(GradientSink* sink, WeightSource* source) {
 
 absl::Status Net::AwaitGradients() { return impl_->executor->AwaitGradients(); }
 absl::Status Net::Synchronize() { return impl_->executor->Synchronize(); }
+
+void Net::Observe(LayerObserver* observer) { impl_->observer = observer; }
 
 absl::Status Net::Reshape() { return impl_->EnsurePlan(); }
 
@@ -327,6 +362,38 @@ absl::Span<float> Net::gradients(int generation) {
   if (gradients.ok()) return *gradients;
   LOG(ERROR) << gradients.status().message();
   return {};
+}
+
+absl::Span<float> Net::param_data(int param) {
+  const absl::Status settled = impl_->params->SettleUploads();
+  if (!settled.ok()) LOG(ERROR) << settled.message();
+  return absl::MakeSpan(impl_->params->host_weight(param),
+                        params()[param].shape.count());
+}
+
+absl::Span<float> Net::param_diff(int param) {
+  return gradients(last_generation())
+      .subspan(params()[param].offset, params()[param].shape.count());
+}
+
+absl::Status Net::ClearGradient(int param) {
+  RETURN_IF_ERROR(impl_->params->EnsureGradients());
+  return impl_->executor->ClearGradient(param);
+}
+
+absl::Status Net::ShareWeights(Net& other) {
+  RETURN_IF_ERROR(impl_->params->Share(impl_->graph, other.impl_->graph,
+                                       *other.impl_->params));
+  impl_->stale = true;  // steps are bound to the old memory
+  return impl_->EnsurePlan();
+}
+
+std::shared_ptr<const void> Net::memory() const {
+  if (impl_->device.works_in_host_memory()) return impl_->executor->memory();
+  using Hold = std::vector<std::shared_ptr<const void>>;
+  auto hold = std::make_shared<Hold>(1, impl_->executor->memory());
+  for (const std::unique_ptr<NetBlob>& view : impl_->views) view->Hold(*hold);
+  return hold;
 }
 
 void Net::WeightsChanged() {

@@ -49,11 +49,23 @@ struct NetOptions {
   bool debug_info = false;
   // Caffe's INFO lines at creation ("Creating Layer conv1", "Top shape: ...").
   bool log_creation = true;
+  // One gradient slab instead of two generations: half the memory where nobody
+  // sends what the last clock wrote while the next runs.
+  bool one_gradient_generation = false;
   // Test nets read the train net's weights: parameters are bound by layer name
   // and index to this net's slab, which lives as long as either net.  Layers
   // that the other net lacks have parameters of their own, at offsets behind
   // that slab and outside weights().
   class Net* share_weights_with = nullptr;
+};
+
+// Hears of each layer's pass, on the training thread.  A status other than OK
+// ends the pass.
+class LayerObserver {
+ public:
+  virtual ~LayerObserver() = default;
+  virtual absl::Status BeforeLayer(int layer, bool backward) = 0;
+  virtual absl::Status AfterLayer(int layer, bool backward) = 0;
 };
 
 // Thread-confined: the training thread.  Borrows registry and device.
@@ -95,6 +107,9 @@ class Net {
   // Attach once; null detaches.  Borrowed.
   void AttachSync(GradientSink* sink, WeightSource* source);
 
+  // Null: nobody.  Borrowed.
+  void Observe(LayerObserver* observer);
+
   // Input nets: gives the named input blob a new shape and replans.
   absl::Status Reshape();
 
@@ -113,7 +128,7 @@ class Net {
   absl::Span<const std::string> blob_names() const;
   // Net outputs: tops nobody consumes, in alphabetical order.
   absl::Span<const std::string> output_names() const;
-  // loss_weight of an output blob, 0 where it is none; `index` in the blob.
+  // loss_weight of a blob, 0 where it is none; `index` in the blob.
   float output_loss_weight(absl::string_view blob) const;
   absl::Span<const std::string> input_names() const;
 
@@ -128,8 +143,20 @@ class Net {
   // AwaitWeights or between clocks.
   absl::Span<float> weights();
   absl::Span<float> gradients(int generation);
-  // To be called after writing weights() from outside.
+  // Values and last gradient of one parameter, wherever they lie.
+  absl::Span<float> param_data(int param);
+  absl::Span<float> param_diff(int param);
+  // Zeros in both generations.
+  absl::Status ClearGradient(int param);
+  // To be called after writing weights from outside.
   void WeightsChanged();
+  // Reads from now on the parameters that `other` has by layer name and index;
+  // the rest stays its own.  `other`'s slab lives as long as either net.
+  // InvalidArgument: a shape mismatch, nothing has changed.
+  absl::Status ShareWeights(Net& other);
+  // Keeps what blobs and parameters now show readable while it is held, though
+  // the net be planned anew, or gone.  The device must outlive it.
+  std::shared_ptr<const void> memory() const;
 
   // By layer name, BVLC's rules: sources without target are ignored with a log
   // line, targets without source keep their values, a count or shape mismatch

@@ -33,11 +33,15 @@ class NetBlob final : public Blob {
 
   // Copies to the device what may have been written since.
   absl::Status Flush();
+  // Adds what views now show, where it is not the executor's.
+  void Hold(std::vector<std::shared_ptr<const void>>& memory) const {
+    for (const Mirror& mirror : mirrors_) memory.push_back(mirror.memory);
+  }
 
  private:
   enum Side { kData, kDiff };
   struct Mirror {
-    Buffer memory;
+    std::shared_ptr<Buffer> memory;
     bool written = false;
   };
   // Empty where there is nothing, and where an error was logged.
@@ -59,6 +63,9 @@ struct Net::Impl {
                     const LayerRegistry& registry);
   // Plans anew where shapes or pins changed since the last plan.
   absl::Status EnsurePlan();
+  absl::StatusOr<ExecutionPlan> NewPlan(int run_layers);
+  // Runs layers; plans anew in between where a layer asks for it.
+  absl::Status Run(const StepState& state, int first, int last, double* loss);
   // Source layers first..last whose next batch has another shape than the last.
   absl::Status CheckSources(const StepState& state, int first, int last);
   int num_layers() const { return static_cast<int>(graph.layers.size()); }
@@ -83,6 +90,10 @@ struct Net::Impl {
   std::vector<int> changing_sources;  // layers
   bool stale = true;                  // the plan
   bool ran_forward = false;           // with this plan
+  // The plan was made for what a pass's data had come to: not for upper bounds.
+  bool made_while_running = false;
+  bool has_bounds = false;            // some layer's InferShapes gives bounds
+  LayerObserver* observer = nullptr;
 };
 
 // Values that the prototxt itself carries (LayerParameter.blobs).

@@ -78,7 +78,7 @@ absl::Status ParamMemory::Bind(NetGraph& graph, const NetGraph* shared_graph,
           param.layer);
     param.offset = theirs.offset;
   }
-  ASSIGN_OR_RETURN(private_, NewSlab(device_, own_floats, graph.params.size()));
+  ASSIGN_OR_RETURN(private_, NewSlab(*device_, own_floats, graph.params.size()));
   slab_ = shared != nullptr ? shared->slab_ : private_;
   total_floats_ = own_floats + (shared ? shared->total_floats_ : 0);
   const int64_t base = total_floats_ - own_floats;
@@ -143,7 +143,7 @@ absl::Status ParamMemory::Upload(Stream& stream, int first, int count) {
 absl::Status ParamMemory::UploadRun(Stream& stream, int first, int last) {
   WeightSlab& slab = *slab_of_[first];
   const int64_t floats = weight_[last] + floats_[last] - weight_[first];
-  RETURN_IF_ERROR(device_.CopyFromHost(
+  RETURN_IF_ERROR(device_->CopyFromHost(
       stream, weight_[first], host_weight_[first], floats * sizeof(float)));
   for (int i = first; i <= last; ++i)
     slab.uploaded[index_[i]] = slab.version[index_[i]];
@@ -165,12 +165,48 @@ absl::Status ParamMemory::EnsureGradients() {
   if (has_gradients_) return absl::OkStatus();
   const size_t bytes = total_floats_ * sizeof(float);
   for (int generation = 0; generation < 2; ++generation) {
-    ASSIGN_OR_RETURN(gradients_[generation], device_.AllocateHost(bytes));
+    if (one_generation_ && generation > 0) {
+      gradients_[generation] = gradients_[0];
+      mirrors_[generation] = mirrors_[0];
+      continue;
+    }
+    ASSIGN_OR_RETURN(Buffer host, device_->AllocateHost(bytes));
+    gradients_[generation] = std::make_shared<Buffer>(std::move(host));
     if (!mirrored_) continue;
-    ASSIGN_OR_RETURN(mirrors_[generation], device_.Allocate(bytes));
+    ASSIGN_OR_RETURN(Buffer mirror, device_->Allocate(bytes));
+    mirrors_[generation] = std::make_shared<Buffer>(std::move(mirror));
   }
   has_gradients_ = true;
   return absl::OkStatus();
+}
+
+absl::Status ParamMemory::Share(NetGraph& graph, const NetGraph& shared_graph,
+                                const ParamMemory& shared) {
+  ParamMemory next(*device_);
+  next.one_generation_ = one_generation_;
+  const std::vector<NetParam> before = graph.params;  // Bind moves offsets
+  if (absl::Status bound = next.Bind(graph, &shared_graph, &shared);
+      !bound.ok()) {
+    graph.params = before;
+    return bound;
+  }
+  RETURN_IF_ERROR(SettleUploads());
+  for (size_t i = 0; i < graph.params.size(); ++i) {
+    if (next.own_[i])
+      std::copy_n(host_weight_[i], graph.params[i].shape.count(),
+                  next.host_weight_[i]);
+  }
+  if (has_gradients_) RETURN_IF_ERROR(next.EnsureGradients());
+  *this = std::move(next);
+  return absl::OkStatus();
+}
+
+std::vector<std::shared_ptr<const void>> ParamMemory::memory() const {
+  std::vector<std::shared_ptr<const void>> memory = {
+      slab_, private_, gradients_[0], gradients_[1]};
+  // Slabs of nets that the shared net shares with in turn.
+  memory.insert(memory.end(), slab_of_.begin(), slab_of_.end());
+  return memory;
 }
 
 }  // namespace cssp

@@ -79,26 +79,36 @@ class ParamMemory {
   // Gradients are allocated when they are first asked for.
   absl::Status EnsureGradients();
   bool has_gradients() const { return has_gradients_; }
+  // Both generations are one piece of memory.  Before EnsureGradients.
+  void UseOneGeneration() { one_generation_ = true; }
   // What the rest of the program reads: coherent once it has been copied.
   absl::Span<float> gradients(int generation) {
-    return absl::MakeSpan(gradients_[generation].floats(), total_floats_);
+    return absl::MakeSpan(gradients_[generation]->floats(), total_floats_);
   }
   // What kernels write.
   float* gradient_mirror(int generation) const {
-    return (mirrored_ ? mirrors_ : gradients_)[generation].floats();
+    return (mirrored_ ? mirrors_ : gradients_)[generation]->floats();
   }
+
+  // From now on parameters that `shared_graph` has by layer name and index are
+  // read from its memory; the others keep their values.  InvalidArgument, and
+  // nothing has changed: a shape mismatch.  Pointers got before are void.
+  absl::Status Share(NetGraph& graph, const NetGraph& shared_graph,
+                     const ParamMemory& shared);
+  // Keeps what weights and gradients show readable while it is held.
+  std::vector<std::shared_ptr<const void>> memory() const;
 
  private:
   explicit ParamMemory(Device& device)
-      : device_(device), mirrored_(!device.works_in_host_memory()) {}
+      : device_(&device), mirrored_(!device.works_in_host_memory()) {}
   absl::Status Bind(NetGraph& graph, const NetGraph* shared_graph,
                     const ParamMemory* shared);
   absl::Status FillOwn(const NetGraph& graph, uint64_t seed);
 
   absl::Status UploadRun(Stream& stream, int first, int last);
 
-  Device& device_;
-  const bool mirrored_;
+  Device* device_;
+  bool mirrored_;
   std::shared_ptr<WeightSlab> slab_;     // all, or the shared net's
   std::shared_ptr<WeightSlab> private_;  // with sharing: the rest
   std::vector<std::shared_ptr<WeightSlab>> slab_of_;  // per param
@@ -106,9 +116,10 @@ class ParamMemory {
   std::vector<float*> weight_, host_weight_;          // per param
   std::vector<int64_t> floats_;                       // per param, padded
   std::vector<bool> own_;                             // to be filled
-  Buffer gradients_[2], mirrors_[2];
+  std::shared_ptr<Buffer> gradients_[2], mirrors_[2];
   int64_t total_floats_ = 0;
   bool has_gradients_ = false;
+  bool one_generation_ = false;
 };
 
 }  // namespace cssp

@@ -249,9 +249,19 @@ void SetGradientModes(const NetGraph& graph, const PlanOptions& options,
   }
 }
 
-absl::Status BindLayers(NetGraph& graph, ExecutionPlan& plan) {
+absl::Status BindLayers(NetGraph& graph, const PlanOptions& options,
+                        ExecutionPlan& plan) {
   for (size_t s = 0; s < plan.steps.size(); ++s) {
-    if (plan.steps[s].reorder) continue;
+    PlanStep& step = plan.steps[s];
+    if (step.reorder) continue;
+    if (step.layer < options.run_layers) {  // what it keeps for backward stays
+      const PlanStep& bound = options.running->steps[s];
+      step.traits = bound.traits;
+      step.empty = bound.empty;
+      plan.scratch_bytes =
+          std::max(plan.scratch_bytes, step.traits.scratch_bytes);
+      continue;
+    }
     RETURN_IF_ERROR(BindStep(graph, static_cast<int>(s), plan));
   }
   return absl::OkStatus();

@@ -31,7 +31,8 @@ void SetGradientModes(const NetGraph& graph, const PlanOptions& options,
                       ExecutionPlan& plan);
 
 // Makes the layers' primitives: descriptors are final.
-absl::Status BindLayers(NetGraph& graph, ExecutionPlan& plan);
+absl::Status BindLayers(NetGraph& graph, const PlanOptions& options,
+                        ExecutionPlan& plan);
 // One layer's.  Raises plan.scratch_bytes to what it needs.
 absl::Status BindStep(NetGraph& graph, int step, ExecutionPlan& plan);
 

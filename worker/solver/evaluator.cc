@@ -316,6 +316,7 @@ void Evaluator::PollActions() {
     switch (options_.actions->Poll()) {
       case SolverAction::kNone:
         return;
+      case SolverAction::kAbort:
       case SolverAction::kStop:
         StopJob();
         break;

@@ -9,8 +9,6 @@
 #include "common/base/status_macros.h"
 #include "common/optim/update_rule.h"
 #include "worker/solver/snapshot.h"
-#include "worker/solver/solver.h"
-#include "worker/sync/ps_sync.h"
 
 namespace cssp {
 namespace {
@@ -45,65 +43,6 @@ absl::StatusOr<InitialState> LoadInitial(const control::JobSpec& spec,
   ASSIGN_OR_RETURN(initial.start_clock,
                    RestoreSnapshot(spec.snapshot_file(), net, slots));
   return initial;
-}
-
-absl::Status Train(JobSession& session, const JobWorkerOptions& options) {
-  const control::JobSpec& spec = session.spec();
-  const int rank = session.joined().rank();
-  // The evaluator writes there, on this host: no training for nothing.
-  if (rank == 0) RETURN_IF_ERROR(CheckSnapshotPrefix(spec.solver()));
-  SolverOptions solver_options;
-  solver_options.source_name = spec.solver_path();
-  solver_options.remote = true;
-  solver_options.rank = rank;
-  solver_options.workers = spec.workers();
-  solver_options.seed = static_cast<uint64_t>(spec.seed());
-  solver_options.global_batch = spec.global_batch();
-  solver_options.actions = options.actions;
-  solver_options.sync_layers = options.sync_layers;
-  ASSIGN_OR_RETURN(std::unique_ptr<Solver> solver,
-                   Solver::Create(spec.solver(), *options.layers,
-                                  *options.device, solver_options));
-  Net& net = solver->net();
-
-  InitialState initial;
-  const bool initialises = rank == 0 && !session.joined().initialised();
-  if (initialises) {
-    ASSIGN_OR_RETURN(initial, LoadInitial(spec, net));
-  }
-  ASSIGN_OR_RETURN(const control::DeclareLayoutResponse declared,
-                   session.Declare(BlobSpecs(net), solver->samples_per_clock(),
-                                   initial.start_clock));
-  ASSIGN_OR_RETURN(ps::SlabLayout layout,
-                   LayoutOf(net, declared.shard_map()));
-  const ParamSlabs slabs{.weights = net.weights(),
-                         .gradients = {net.gradients(0), net.gradients(1)}};
-  std::unique_ptr<SyncMetrics> metrics;
-  if (options.metrics != nullptr)
-    metrics = std::make_unique<SyncMetrics>(*options.metrics, session.job(),
-                                            rank);
-  PsSyncOptions sync_options;
-  sync_options.transport = TransportFor(options.transport,
-                                        declared.shard_map());
-  sync_options.metrics = metrics.get();
-  sync_options.samples = static_cast<uint32_t>(solver->samples_per_clock());
-  ASSIGN_OR_RETURN(
-      std::unique_ptr<PsSync> sync,
-      PsSync::Create(session, declared, std::move(layout), slabs,
-                     sync_options));
-  if (initialises) {
-    std::vector<absl::Span<const float>> history(initial.history.begin(),
-                                                 initial.history.end());
-    RETURN_IF_ERROR(sync->Initialise(history));
-  }
-  if (options.on_start)
-    options.on_start(absl::StrCat(sync->Describe(), "; memory of a worker: ",
-                                  solver->memory().ToString()));
-  solver->AttachSync(*sync);
-  const absl::Status solved = solver->Solve();
-  // The solver goes before the sync that its net is attached to.
-  solver.reset();
-  return solved;
 }
 
 }  // namespace
@@ -148,9 +87,78 @@ TransportOptions TransportFor(const TransportOptions& asked,
   return options;
 }
 
+absl::StatusOr<std::unique_ptr<JobTrainer>> JobTrainer::Create(
+    JobSession& session, const JobWorkerOptions& options) {
+  const control::JobSpec& spec = session.spec();
+  const int rank = session.joined().rank();
+  // The evaluator writes there, on this host: no training for nothing.
+  if (rank == 0) RETURN_IF_ERROR(CheckSnapshotPrefix(spec.solver()));
+  SolverOptions solver_options;
+  solver_options.source_name = spec.solver_path();
+  solver_options.remote = true;
+  solver_options.rank = rank;
+  solver_options.workers = spec.workers();
+  solver_options.seed = static_cast<uint64_t>(spec.seed());
+  solver_options.keep_blobs = options.keep_blobs;
+  solver_options.global_batch = spec.global_batch();
+  solver_options.actions = options.actions;
+  solver_options.sync_layers = options.sync_layers;
+  auto trainer = std::unique_ptr<JobTrainer>(new JobTrainer());
+  ASSIGN_OR_RETURN(trainer->solver_,
+                   Solver::Create(spec.solver(), *options.layers,
+                                  *options.device, solver_options));
+  RETURN_IF_ERROR(trainer->Attach(session, options));
+  return trainer;
+}
+
+absl::Status JobTrainer::Attach(JobSession& session,
+                                const JobWorkerOptions& options) {
+  const int rank = session.joined().rank();
+  Net& net = solver_->net();
+  if (options.on_net) options.on_net(net);
+  InitialState initial;
+  const bool initialises = rank == 0 && !session.joined().initialised();
+  if (initialises) {
+    ASSIGN_OR_RETURN(initial, LoadInitial(session.spec(), net));
+  }
+  ASSIGN_OR_RETURN(
+      const control::DeclareLayoutResponse declared,
+      session.Declare(BlobSpecs(net), solver_->samples_per_clock(),
+                      initial.start_clock));
+  ASSIGN_OR_RETURN(ps::SlabLayout layout,
+                   LayoutOf(net, declared.shard_map()));
+  const ParamSlabs slabs{.weights = net.weights(),
+                         .gradients = {net.gradients(0), net.gradients(1)}};
+  if (options.metrics != nullptr)
+    metrics_ = std::make_unique<SyncMetrics>(*options.metrics, session.job(),
+                                             rank);
+  PsSyncOptions sync_options;
+  sync_options.transport = TransportFor(options.transport,
+                                        declared.shard_map());
+  sync_options.metrics = metrics_.get();
+  sync_options.samples = static_cast<uint32_t>(solver_->samples_per_clock());
+  ASSIGN_OR_RETURN(
+      sync_, PsSync::Create(session, declared, std::move(layout), slabs,
+                            sync_options));
+  if (initialises) {
+    std::vector<absl::Span<const float>> history(initial.history.begin(),
+                                                 initial.history.end());
+    RETURN_IF_ERROR(sync_->Initialise(history));
+  }
+  if (options.on_start)
+    options.on_start(absl::StrCat(sync_->Describe(), "; memory of a worker: ",
+                                  solver_->memory().ToString()));
+  solver_->AttachSync(*sync_);
+  return absl::OkStatus();
+}
+
 absl::Status RunJobWorker(JobSession& session,
                           const JobWorkerOptions& options) {
-  const absl::Status trained = Train(session, options);
+  absl::Status trained;
+  {
+    auto trainer = JobTrainer::Create(session, options);
+    trained = trainer.ok() ? (*trainer)->solver().Solve() : trainer.status();
+  }
   session.Leave(trained.ok() ? "" : std::string(trained.message()));
   return trained;
 }

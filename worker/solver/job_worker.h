@@ -16,9 +16,12 @@
 #include "proto/control.pb.h"
 #include "worker/net/layer_registry.h"
 #include "worker/net/net.h"
+#include "worker/solver/solver.h"
 #include "worker/solver/solver_actions.h"
 #include "worker/sync/job_session.h"
+#include "worker/sync/metrics.h"
 #include "worker/sync/ps_client.h"
+#include "worker/sync/ps_sync.h"
 
 namespace cssp {
 
@@ -43,6 +46,32 @@ struct JobWorkerOptions {
   bool sync_layers = false;               // see NetOptions
   // Called once with a line on how this worker is connected; may be empty.
   std::function<void(const std::string&)> on_start;
+  // Called once with the new net, before anything reads its weights; may be
+  // empty.
+  std::function<void(Net&)> on_net;
+  bool keep_blobs = false;                // for a program that looks at them
+};
+
+// A worker's solver, attached to its job.
+//
+// Thread-confined: the training thread.  Borrows the session.
+class JobTrainer {
+ public:
+  // Builds the net, declares its layout, brings the initial values where that
+  // is this rank's part, and connects.
+  static absl::StatusOr<std::unique_ptr<JobTrainer>> Create(
+      JobSession& session, const JobWorkerOptions& options);
+
+  // Solve it until the job ends or this worker has to stop.
+  Solver& solver() { return *solver_; }
+
+ private:
+  JobTrainer() = default;
+  absl::Status Attach(JobSession& session, const JobWorkerOptions& options);
+
+  std::unique_ptr<SyncMetrics> metrics_;
+  std::unique_ptr<PsSync> sync_;
+  std::unique_ptr<Solver> solver_;  // goes first: its net is attached to sync_
 };
 
 // Trains until the job ends or this worker has to stop.  The session is

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -40,6 +41,7 @@ class LocalSync final : public ParameterSync {
   absl::Span<float> history(int slot) {
     return absl::MakeSpan(history_[slot].floats(), net_.weights().size());
   }
+  void set_policy(LearningRatePolicy policy) { policy_ = std::move(policy); }
   void set_next_clock(int64_t clock) { next_clock_ = clock; }
 
   // The mean loss of a clock, before its update: lr_policy plateau follows it.
@@ -78,7 +80,7 @@ class LocalSync final : public ParameterSync {
                    UpdateSegment piece, const float* mean, float* scratch);
 
   Net& net_;
-  const LearningRatePolicy policy_;
+  LearningRatePolicy policy_;
   const std::unique_ptr<ChunkUpdate> update_;
   std::optional<PlateauTracker> plateau_;
   const float clip_gradients_;           // for the log

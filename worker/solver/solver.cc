@@ -9,6 +9,13 @@
 #include "worker/solver/tester.h"
 
 namespace cssp {
+namespace {
+
+absl::Status Interrupted() {
+  return absl::CancelledError("training was interrupted");
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<Solver>> Solver::Create(
     caffe::SolverParameter param, const LayerRegistry& registry,
@@ -52,6 +59,7 @@ absl::Status Solver::CreateNets(const LayerRegistry& registry, Device& device,
       .seed = options_.seed,
       .keep_blobs = options_.keep_blobs,
       .sync_layers = options_.sync_layers,
+      .one_gradient_generation = !options_.remote,
       .with_tests = !options_.remote,
       .log_creation = !options_.remote,
       .debug_info = param_.debug_info() && !options_.remote,
@@ -69,6 +77,17 @@ void Solver::AttachSync(ParameterSync& sync) {
   sync_ = &sync;
   net().AttachSync(&sync, &sync);
   iter_ = sync.next_clock();
+}
+
+void Solver::AddCallback(SolverCallback callback) {
+  callbacks_.push_back(std::move(callback));
+}
+
+absl::Status Solver::Call(
+    std::function<absl::Status()> SolverCallback::*callback) {
+  for (const SolverCallback& registered : callbacks_)
+    if (registered.*callback) RETURN_IF_ERROR((registered.*callback)());
+  return absl::OkStatus();
 }
 
 int64_t Solver::samples_per_clock() const {
@@ -99,6 +118,7 @@ absl::Status Solver::Step(int64_t iterations) {
       RETURN_IF_ERROR(TestAll());
       if (stop_) break;
     }
+    RETURN_IF_ERROR(Call(&SolverCallback::on_start));
     RETURN_IF_ERROR(OneClock());
     RETURN_IF_ERROR(AfterClock());
   }
@@ -128,8 +148,34 @@ absl::Status Solver::OneClock() {
     local_->ObserveLoss(iter_, static_cast<float>(summary.loss));
   if (!options_.remote) Display(summary);
   RETURN_IF_ERROR(net().AwaitGradients());
+  RETURN_IF_ERROR(Call(&SolverCallback::on_gradients_ready));
   RETURN_IF_ERROR(sync_->EndClock(summary));
   ++iter_;
+  return absl::OkStatus();
+}
+
+absl::Status Solver::ApplyUpdate() {
+  if (local_ == nullptr)
+    return absl::FailedPreconditionError(
+        "the weights of a job are updated by its servers");
+  RETURN_IF_ERROR(
+      local_->Update(iter_, net().gradients(net().last_generation())));
+  net().WeightsChanged();
+  ++iter_;
+  return absl::OkStatus();
+}
+
+absl::Status Solver::SetBaseRate(float base_lr) {
+  if (local_ == nullptr)
+    return absl::FailedPreconditionError(
+        "the learning rate of a job is its servers'");
+  caffe::SolverParameter changed = param_;
+  changed.set_base_lr(base_lr);
+  ASSIGN_OR_RETURN(LearningRatePolicy policy,
+                   LearningRatePolicy::Create(changed));
+  param_ = std::move(changed);
+  policy_ = policy;
+  local_->set_policy(std::move(policy));
   return absl::OkStatus();
 }
 
@@ -193,6 +239,7 @@ absl::Status Solver::AfterClock() {
   const bool snapshot =
       Every(param_.snapshot()) || action == SolverAction::kSnapshot;
   if (snapshot && !options_.remote) RETURN_IF_ERROR(Snapshot().status());
+  if (action == SolverAction::kAbort) return Interrupted();
   if (action == SolverAction::kStop) stop_ = true;
   switch (sync_->order()) {
     case LoopOrder::kContinue:
@@ -258,6 +305,9 @@ bool Solver::TestInterrupted(absl::Status* status) {
     switch (options_.actions->Poll()) {
       case SolverAction::kNone:
         return stop_;
+      case SolverAction::kAbort:
+        *status = Interrupted();
+        return true;
       case SolverAction::kStop:
         stop_ = true;
         break;

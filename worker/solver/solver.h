@@ -3,6 +3,7 @@
 #define CSSP_WORKER_SOLVER_SOLVER_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -24,6 +25,13 @@
 #include "worker/sync/parameter_sync.h"
 
 namespace cssp {
+
+// What a program has to say in every clock, on the training thread; either may
+// be empty.  A status other than OK ends training.
+struct SolverCallback {
+  std::function<absl::Status()> on_start;            // after a test, if any
+  std::function<absl::Status()> on_gradients_ready;  // before the update
+};
 
 struct SolverOptions {
   std::string source_name;       // the solver's path, for messages
@@ -56,10 +64,16 @@ class Solver {
   // Borrowed; once, before the first step.
   void AttachSync(ParameterSync& sync);
 
+  void AddCallback(SolverCallback callback);
+
   // Trains until max_iter; snapshots and last test as Caffe does them.
   absl::Status Solve();
   // `iterations` more.
   absl::Status Step(int64_t iterations);
+  // Updates the weights by the gradients that the net holds, and counts it.
+  absl::Status ApplyUpdate();
+  // From the next clock on, in place of the solver's base_lr.
+  absl::Status SetBaseRate(float base_lr);
   // All test nets, with their log lines.
   absl::Status TestAll();
   absl::StatusOr<SnapshotFiles> Snapshot();
@@ -91,6 +105,7 @@ class Solver {
          LearningRatePolicy policy);
   absl::Status CreateNets(const LayerRegistry& registry, Device& device,
                           const NetSources& sources);
+  absl::Status Call(std::function<absl::Status()> SolverCallback::*callback);
   absl::Status OneClock();
   absl::Status ForwardBackward(ClockSummary* summary);
   StepState StateOf(int64_t clock, int pass) const;
@@ -106,9 +121,10 @@ class Solver {
     return interval > 0 && iter_ % interval == 0;
   }
 
-  const caffe::SolverParameter param_;
+  caffe::SolverParameter param_;
   const SolverOptions options_;
-  const LearningRatePolicy policy_;
+  LearningRatePolicy policy_;
+  std::vector<SolverCallback> callbacks_;
   TimeSource& time_;
   NetSet nets_;
   std::unique_ptr<LocalSync> local_;

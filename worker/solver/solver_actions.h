@@ -10,7 +10,8 @@
 
 namespace cssp {
 
-enum class SolverAction { kNone, kStop, kSnapshot };
+// kAbort: at once and without the last snapshot; Solve and Step are Cancelled.
+enum class SolverAction { kNone, kStop, kSnapshot, kAbort };
 
 // Polled once an iteration and once a test batch.
 class SolverActions {

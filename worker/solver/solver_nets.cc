@@ -74,6 +74,7 @@ absl::StatusOr<std::unique_ptr<Net>> CreateOne(
   net.state = choice.net.state();
   net.keep_blobs = options.keep_blobs;
   net.sync_layers = options.sync_layers;
+  net.one_gradient_generation = options.one_gradient_generation;
   net.source_name = options.source_name;
   net.seed = options.seed;
   net.log_creation = options.log_creation;

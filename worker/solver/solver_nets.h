@@ -31,6 +31,7 @@ struct NetSetOptions {
   uint64_t seed = 1;
   bool keep_blobs = false;
   bool sync_layers = false;  // see NetOptions
+  bool one_gradient_generation = false;  // nobody sends gradients
   bool with_tests = true;
   bool log_creation = true;
   bool debug_info = false;

@@ -1,0 +1,315 @@
+#include "worker/python/python_layer.h"
+
+#include <algorithm>
+
+#include "common/base/status_macros.h"
+#include "worker/net/replan.h"
+
+namespace cssp::python {
+namespace {
+
+// What an array of a layer keeps alive; members go from the last to the first.
+struct LayerHold {
+  std::shared_ptr<Session> session;
+  std::shared_ptr<const void> memory;
+};
+
+// Runs `call` under the global lock; what Python raises becomes a status.
+template <class F>
+absl::Status Locked(F&& call) {
+  py::gil_scoped_acquire lock;
+  try {
+    return call();
+  } catch (py::error_already_set& error) {
+    return Pending(error);
+  } catch (const std::exception& error) {  // pybind11's own: casts
+    return absl::InvalidArgumentError(error.what());
+  }
+}
+
+float* Mutable(const void* raw) {
+  return static_cast<float*>(const_cast<void*>(raw));
+}
+
+}  // namespace
+
+// ---- LayerBlob ----
+
+py::array LayerBlob::View(float* bound, Own& own) {
+  if (bound != nullptr && shape_.count() == bound_shape_.count())
+    return MakeArray(shape_, bound,
+                     std::make_shared<LayerHold>(LayerHold{session_, memory_}));
+  if (own == nullptr || own->size() != shape_.count())
+    own = std::make_shared<std::vector<float>>(shape_.count());
+  return MakeArray(shape_, own->data(), own);
+}
+
+void LayerBlob::Bind(const Shape& shape, float* data, float* diff,
+                     std::shared_ptr<const void> memory) {
+  shape_ = bound_shape_ = shape;
+  data_ = data;
+  diff_ = diff;
+  memory_ = std::move(memory);
+  own_data_ = own_diff_ = nullptr;
+}
+
+void LayerBlob::Unbind() {
+  data_ = diff_ = nullptr;
+  memory_ = nullptr;
+}
+
+std::vector<float> LayerBlob::TakeOwnData() {
+  if (own_data_ == nullptr || own_data_->size() != shape_.count())
+    return std::vector<float>(shape_.count());
+  return *own_data_;
+}
+
+void LayerBlobs::Add(const Shape& shape) {
+  if (!open_) throw py::value_error("blobs are added in setup(), not later");
+  blobs_.push_back(std::make_shared<LayerBlob>(session_));
+  blobs_.back()->Reshape(shape);
+}
+
+// ---- PythonLayer ----
+
+PythonLayer::~PythonLayer() {
+  if (!Py_IsInitialized()) return;
+  py::gil_scoped_acquire lock;
+  if (params_ != nullptr) UnbindAll();
+  for (py::object* held : {&instance_, &bottom_list_, &top_list_})
+    *held = py::object();
+  params_ = nullptr;
+  bottom_.clear();
+  top_.clear();
+}
+
+py::list PythonLayer::MakeBlobs(int count, Blobs& blobs) const {
+  py::list list;
+  for (int i = 0; i < count; ++i) {
+    blobs.push_back(std::make_shared<LayerBlob>(session_));
+    list.append(std::shared_ptr<PyBlob>(blobs.back()));
+  }
+  return list;
+}
+
+void PythonLayer::MakeInstance() {
+  const caffe::PythonParameter& param = layer_param().python_param();
+  const py::object type =
+      py::module_::import(param.module().c_str()).attr(param.layer().c_str());
+  // Settings are there before __init__, which may read them.
+  instance_ = type.attr("__new__")(type);
+  params_ = std::make_shared<LayerBlobs>(session_);
+  instance_.attr("param_str") = param.param_str();
+  instance_.attr("param_str_") = param.param_str();
+  instance_.attr("phase") = static_cast<int>(phase());
+  instance_.attr("name") = name();
+  instance_.attr("type") = type.attr("__name__");
+  instance_.attr("blobs") = params_;
+  instance_.attr("__init__")();
+}
+
+absl::Status PythonLayer::SetUp(absl::Span<const Shape> bottom) {
+  const caffe::PythonParameter& param = layer_param().python_param();
+  if (param.module().empty() || param.layer().empty())
+    return absl::InvalidArgumentError(
+        "python_param: give module (a file on PYTHONPATH, less .py) and layer "
+        "(the name of a class in it)");
+  return Locked([&] {
+    bottom_list_ = MakeBlobs(layer_param().bottom_size(), bottom_);
+    top_list_ = MakeBlobs(layer_param().top_size(), top_);
+    MakeInstance();
+    SetBottomShapes(bottom);
+    instance_.attr("setup")(bottom_list_, top_list_);
+    params_->Close();
+    for (const std::shared_ptr<LayerBlob>& blob : params_->blobs()) {
+      ParamDeclaration declaration;
+      declaration.shape = blob->shape();
+      DeclareParam(std::move(declaration));
+      initial_.push_back(blob->TakeOwnData());
+    }
+    return absl::OkStatus();
+  });
+}
+
+void PythonLayer::SetBottomShapes(absl::Span<const Shape> shapes) const {
+  for (size_t i = 0; i < bottom_.size() && i < shapes.size(); ++i) {
+    bottom_[i]->Unbind();
+    bottom_[i]->Reshape(shapes[i]);
+  }
+}
+
+std::vector<Shape> PythonLayer::TopShapes() const {
+  std::vector<Shape> shapes;
+  for (const std::shared_ptr<LayerBlob>& blob : top_)
+    shapes.push_back(blob->shape());
+  return shapes;
+}
+
+absl::StatusOr<std::vector<Shape>> PythonLayer::InferShapes(
+    absl::Span<const Shape> bottom) const {
+  const bool known = absl::MakeConstSpan(bottom_shapes_) == bottom;
+  if (known && !stale_) return TopShapes();
+  RETURN_IF_ERROR(Locked([&] {
+    SetBottomShapes(bottom);
+    instance_.attr("reshape")(bottom_list_, top_list_);
+    bottom_shapes_.assign(bottom.begin(), bottom.end());
+    stale_ = false;
+    return absl::OkStatus();
+  }));
+  return TopShapes();
+}
+
+LayerTraits PythonLayer::Traits() const {
+  LayerTraits traits;  // backward may read everything
+  traits.is_source = is_source();
+  // Caffe reshapes before every forward: a source may give another batch.
+  traits.data_dependent_shape = is_source();
+  traits.has_backward = !is_source();
+  traits.capturable = false;
+  return traits;
+}
+
+void PythonLayer::BindParams(absl::Span<const ConstTensor> param,
+                             absl::Span<const GradientTensor> gradient,
+                             const std::shared_ptr<const void>& memory) {
+  for (size_t i = 0; i < params_->blobs().size(); ++i) {
+    float* const diff =
+        i < gradient.size() ? gradient[i].tensor.data() : nullptr;
+    params_->blobs()[i]->Bind(param[i].shape(), Mutable(param[i].raw), diff,
+                              memory);
+  }
+}
+
+void PythonLayer::UnbindAll() {
+  for (const Blobs& blobs : {bottom_, top_, params_->blobs()})
+    for (const std::shared_ptr<LayerBlob>& blob : blobs) blob->Unbind();
+}
+
+absl::Status PythonLayer::CheckTops(absl::Span<const Tensor> top) {
+  bool same = true;
+  for (size_t i = 0; i < top.size(); ++i)
+    same = same && top_[i]->shape() == top[i].shape();
+  if (same) return absl::OkStatus();
+  results_.clear();
+  for (const std::shared_ptr<LayerBlob>& blob : top_) {
+    const py::array_t<float> values = blob->data();
+    results_.emplace_back(values.data(), values.data() + values.size());
+  }
+  return ReplanRequest();
+}
+
+void PythonLayer::HandOver(absl::Span<const Tensor> top) {
+  for (size_t i = 0; i < top.size(); ++i)
+    std::copy(results_[i].begin(), results_[i].end(), top[i].data());
+  results_.clear();
+}
+
+absl::Status PythonLayer::Call(StepContext& step, const ForwardArgs& args) {
+  const std::shared_ptr<const void> memory = this->memory();
+  for (size_t i = 0; i < bottom_.size(); ++i)
+    bottom_[i]->Bind(args.bottom[i].shape(), Mutable(args.bottom[i].raw),
+                     nullptr, memory);
+  for (size_t i = 0; i < top_.size(); ++i)
+    top_[i]->Bind(args.top[i].shape(), args.top[i].data(), nullptr, memory);
+  BindParams(args.param, {}, memory);
+  if (!is_source()) instance_.attr("reshape")(bottom_list_, top_list_);
+  instance_.attr("forward")(bottom_list_, top_list_);
+  return CheckTops(args.top);
+}
+
+absl::Status PythonLayer::Forward(StepContext& step, const ForwardArgs& args) {
+  return Locked([&]() -> absl::Status {
+    if (!results_.empty()) {
+      HandOver(args.top);
+    } else {
+      RETURN_IF_ERROR(Call(step, args));
+    }
+    stale_ = is_source();
+    return absl::OkStatus();
+  });
+}
+
+absl::Status PythonLayer::Backward(StepContext& step,
+                                   const BackwardArgs& args) {
+  return Locked([&]() -> absl::Status {
+    const std::shared_ptr<const void> memory = this->memory();
+    for (size_t i = 0; i < top_.size(); ++i)
+      top_[i]->Bind(args.top[i].shape(), Mutable(args.top[i].raw),
+                    Mutable(args.top_gradient[i].raw), memory);
+    py::list propagate;
+    for (size_t i = 0; i < bottom_.size(); ++i) {
+      const GradientTensor& gradient = args.bottom_gradient[i];
+      const bool wanted = gradient.mode != GradientMode::kNone;
+      if (gradient.mode == GradientMode::kWrite)
+        std::fill_n(gradient.tensor.data(), gradient.tensor.count(), 0.f);
+      bottom_[i]->Bind(args.bottom[i].shape(), Mutable(args.bottom[i].raw),
+                       wanted ? gradient.tensor.data() : nullptr, memory);
+      propagate.append(wanted);
+    }
+    // Python adds onto what is there, as Caffe's layers do.
+    for (const GradientTensor& gradient : args.param_gradient) {
+      if (gradient.mode == GradientMode::kWrite)
+        std::fill_n(gradient.tensor.data(), gradient.tensor.count(), 0.f);
+    }
+    BindParams(args.param, args.param_gradient, memory);
+    instance_.attr("backward")(top_list_, propagate, bottom_list_);
+    return absl::OkStatus();
+  });
+}
+
+void PythonLayer::Join(Net& net, int layer) {
+  net_ = &net;
+  for (size_t i = 0; i < initial_.size(); ++i) {
+    const int param = net.param_of(layer, static_cast<int>(i));
+    // A shared parameter begins as its owner says, one with blobs in the
+    // prototxt as those do.
+    if (net.params()[param].layer != layer || layer_param().blobs_size() > 0)
+      continue;
+    std::copy(initial_[i].begin(), initial_[i].end(),
+              net.param_data(param).begin());
+  }
+  if (!initial_.empty()) net.WeightsChanged();
+  initial_.clear();
+}
+
+void JoinPythonLayers(Net& net) {
+  for (int i = 0; i < net.num_layers(); ++i) {
+    auto* layer = dynamic_cast<PythonLayer*>(&net.mutable_layer(i));
+    if (layer != nullptr) layer->Join(net, i);
+  }
+}
+
+absl::Status RegisterPythonLayer(const std::shared_ptr<Session>& session,
+                                 LayerRegistry& registry) {
+  // The registry is the session's: no circle.
+  const std::weak_ptr<Session> owner = session;
+  return registry.Register(
+      "Python", DeviceType::kCpu,
+      [owner](const caffe::LayerParameter& param, const LayerContext& context)
+          -> absl::StatusOr<std::unique_ptr<Layer>> {
+        return std::make_unique<PythonLayer>(param, context.phase,
+                                             owner.lock());
+      });
+}
+
+void BindPythonLayers(py::module_& module) {
+  py::class_<LayerBlob, PyBlob, std::shared_ptr<LayerBlob>>(module,
+                                                            "LayerBlob");
+  py::class_<LayerBlobs, std::shared_ptr<LayerBlobs>>(module, "LayerBlobs")
+      .def("add_blob", [](LayerBlobs& blobs,
+                          const py::args& dims) { blobs.Add(ShapeOf(dims)); })
+      .def("__len__",
+           [](const LayerBlobs& blobs) { return blobs.blobs().size(); })
+      .def("__getitem__",
+           [](const LayerBlobs& blobs, int64_t i) {
+             const auto size = static_cast<int64_t>(blobs.blobs().size());
+             if (i < 0) i += size;
+             if (i < 0 || i >= size) throw py::index_error();
+             return std::shared_ptr<PyBlob>(blobs.blobs()[i]);
+           })
+      .def("append", [](LayerBlobs&, const py::args&) {
+        throw py::type_error("use add_blob(*shape)");
+      });
+}
+
+}  // namespace cssp::python

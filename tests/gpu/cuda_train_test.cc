@@ -40,7 +40,9 @@ int64_t Different(const Floats& a, absl::Span<const float> b) {
   return different;
 }
 
-// The largest difference in any blob, as a share of its largest value.
+// The largest difference in any blob, as a share of its largest value.  A blob
+// that is all rounding (a bias in front of BatchNorm has no gradient) counts by
+// what it could do to others.
 double Distance(absl::Span<const NetParam> blobs, const Floats& a,
                 const Floats& b) {
   double worst = 0;
@@ -51,7 +53,8 @@ double Distance(absl::Span<const NetParam> blobs, const Floats& a,
       largest = std::max<double>(largest, std::abs(x));
       apart = std::max<double>(apart, std::abs(x - y));
     }
-    worst = std::max(worst, apart / largest);
+    constexpr double kRounding = 1e-3;
+    worst = std::max(worst, apart / std::max(largest, kRounding));
   }
   return worst;
 }

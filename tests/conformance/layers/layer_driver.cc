@@ -13,7 +13,7 @@ namespace cssp::testing {
 namespace {
 
 absl::StatusOr<std::unique_ptr<Device>> MakeDevice(const std::string& name) {
-  if (name == "cuda") return MakeCudaDevice(0);
+  if (name == "cuda") return MakeCudaDevice(0, {.deterministic = true});
   if (name == "cpu") return MakeCpuDevice(2);
   return absl::InvalidArgumentError("the device is cpu or cuda");
 }

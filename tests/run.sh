@@ -37,7 +37,7 @@ case $sanitize in
   thread)
     build=$root/build-tsan
     export UCX_MEM_MMAP_HOOK_MODE=none UCX_HANDLE_ERRORS=none
-    export TSAN_OPTIONS=suppressions=$here/lint/tsan.supp:second_deadlock_stack=1
+    export TSAN_OPTIONS=suppressions=$here/lint/tsan.supp:second_deadlock_stack=1:allocator_may_return_null=1
     export OMP_NUM_THREADS=1
     targets=(tests_unit tests_sim)
     ctest_args+=(-L 'unit|sim') ;;

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "worker/sync/job_links.h"
 
 namespace cssp {
 
@@ -15,15 +16,7 @@ absl::StatusOr<std::unique_ptr<CutPuller>> CutPuller::Create(
     return absl::InternalError("the shard map does not fit the layout");
   auto puller = std::unique_ptr<CutPuller>(
       new CutPuller(session, std::move(layout)));
-  PsClientOptions client;
-  client.job = session.joined().job_number();
-  client.job_epoch = session.joined().job_epoch();
-  client.map_epoch = map.map_epoch();
-  client.rank = -1;
-  client.incarnation = session.joined().incarnation();
-  client.token = session.joined().token();
-  for (const control::ServerEntry& server : map.servers())
-    client.servers.push_back(server.data_address());
+  PsClientOptions client = DataPlaneOptions(session, map);
   client.chunk_server.assign(map.chunk_server().begin(),
                              map.chunk_server().end());
   client.subscribe = false;

@@ -7,6 +7,7 @@
 #include "absl/time/clock.h"
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
+#include "worker/sync/job_links.h"
 
 namespace cssp {
 namespace {
@@ -67,16 +68,7 @@ absl::Status PsSync::Start(const control::DeclareLayoutResponse& declared) {
   clock_ = next_clock_;
   chunk_server_.assign(map.chunk_server().begin(), map.chunk_server().end());
   pushes_.assign(map.servers_size(), 0);
-  const control::JoinJobResponse& joined = session_.joined();
-  PsClientOptions client;
-  client.job = joined.job_number();
-  client.job_epoch = joined.job_epoch();
-  client.map_epoch = map.map_epoch();
-  client.rank = rank_;
-  client.incarnation = joined.incarnation();
-  client.token = joined.token();
-  for (const control::ServerEntry& server : map.servers())
-    client.servers.push_back(server.data_address());
+  PsClientOptions client = DataPlaneOptions(session_, map);
   client.chunk_server = chunk_server_;
   client.subscribe = !lazy_pull_;
   client.transport = options_.transport;
@@ -89,20 +81,9 @@ absl::Status PsSync::Start(const control::DeclareLayoutResponse& declared) {
                  [this](const control::Order& order) { OnOrder(order); });
   for (size_t chunk = 0; chunk < chunk_server_.size(); ++chunk)
     client_->SendPull(static_cast<int>(chunk), next_clock_);
-  return OpenTicks(map);
-}
-
-absl::Status PsSync::OpenTicks(const control::ShardMap& map) {
-  for (const control::ServerEntry& server : map.servers()) {
-    ASSIGN_OR_RETURN(std::unique_ptr<ShardClient> shard,
-                     ShardClient::Create(server.control_address()));
-    const std::string address = server.control_address();
-    ticks_.push_back(shard->Ticks([this, address](absl::Status status) {
-      Fail(Annotate(status, absl::StrCat("ticks to server ", address)));
-    }));
-    shards_.push_back(std::move(shard));
-  }
-  return absl::OkStatus();
+  return OpenTickStreams(
+      map, [this](const absl::Status& status) { Fail(status); }, &shards_,
+      &ticks_);
 }
 
 absl::Status PsSync::Initialise(

@@ -81,7 +81,6 @@ class PsSync final : public ParameterSync, private PsClientEvents {
   PsSync(JobSession& session, ps::SlabLayout layout, const ParamSlabs& slabs,
          const PsSyncOptions& options);
   absl::Status Start(const control::DeclareLayoutResponse& declared);
-  absl::Status OpenTicks(const control::ShardMap& map);
   void SendChunk(int chunk, int64_t clock);
   void CountRead(const ParamCache::Read& read, int64_t clock);
   absl::Status SendTicks(int64_t clock, bool finished, double loss);

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
+#include "worker/sync/job_links.h"
 
 namespace cssp {
 namespace {
@@ -36,9 +37,8 @@ absl::StatusOr<std::unique_ptr<TableSession>> TableSession::Join(
   session.pid = getpid();
   ASSIGN_OR_RETURN(tables->session_, JobSession::Join(session));
   if (tables->num_tables() == 0) {
-    const std::string why =
-        absl::StrCat("job ", options.job, " trains a net and has no tables");
-    return absl::FailedPreconditionError(why);
+    return absl::FailedPreconditionError(
+        absl::StrCat("job ", options.job, " trains a net and has no tables"));
   }
   RETURN_IF_ERROR(tables->Start());
   return tables;
@@ -54,7 +54,6 @@ absl::Status TableSession::Start() {
   ASSIGN_OR_RETURN(const control::DeclareLayoutResponse declared,
                    session_->Declare({}, 0, 0));
   const control::ShardMap& map = declared.shard_map();
-  const control::JoinJobResponse& joined = session_->joined();
   {
     absl::MutexLock lock(&mu_);
     for (int i = 0; i < num_tables(); ++i) {
@@ -66,16 +65,7 @@ absl::Status TableSession::Start() {
                                    .staleness = staleness()});
     }
   }
-  PsClientOptions client;
-  client.job = joined.job_number();
-  client.job_epoch = joined.job_epoch();
-  client.map_epoch = map.map_epoch();
-  client.rank = rank();
-  client.incarnation = joined.incarnation();
-  client.token = joined.token();
-  for (const control::ServerEntry& server : map.servers()) {
-    client.servers.push_back(server.data_address());
-  }
+  PsClientOptions client = DataPlaneOptions(*session_, map);
   client.subscribe = false;
   client.transport = options_.transport;
   client_ = std::make_unique<PsClient>(std::move(client),
@@ -83,20 +73,9 @@ absl::Status TableSession::Start() {
   RETURN_IF_ERROR(client_->Start());
   session_->Watch([this](absl::Status status) { Fail(status); },
                   [](const control::Order&) {});
-  return OpenTicks(map);
-}
-
-absl::Status TableSession::OpenTicks(const control::ShardMap& map) {
-  for (const control::ServerEntry& server : map.servers()) {
-    ASSIGN_OR_RETURN(std::unique_ptr<ShardClient> shard,
-                     ShardClient::Create(server.control_address()));
-    const std::string address = server.control_address();
-    ticks_.push_back(shard->Ticks([this, address](absl::Status status) {
-      Fail(Annotate(status, absl::StrCat("ticks to server ", address)));
-    }));
-    shards_.push_back(std::move(shard));
-  }
-  return absl::OkStatus();
+  return OpenTickStreams(
+      map, [this](const absl::Status& status) { Fail(status); }, &shards_,
+      &ticks_);
 }
 
 absl::StatusOr<int> TableSession::FindTable(absl::string_view name) const {

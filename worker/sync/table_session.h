@@ -74,7 +74,6 @@ class TableSession : private PsClientEvents {
   explicit TableSession(TableSessionOptions options)
       : options_(std::move(options)) {}
   absl::Status Start();
-  absl::Status OpenTicks(const control::ShardMap& map);
   absl::Status CheckRow(int table, int64_t row, size_t floats) const;
   absl::Status SendTicks(bool finished);
   void Fail(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mu_);

@@ -1,0 +1,43 @@
+#include "worker/sync/job_links.h"
+
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+
+namespace cssp {
+
+PsClientOptions DataPlaneOptions(const JobSession& session,
+                                 const control::ShardMap& map) {
+  const control::JoinJobResponse& joined = session.joined();
+  PsClientOptions options;
+  options.job = joined.job_number();
+  options.job_epoch = joined.job_epoch();
+  options.map_epoch = map.map_epoch();
+  options.rank = joined.rank();
+  options.incarnation = joined.incarnation();
+  options.token = joined.token();
+  for (const control::ServerEntry& server : map.servers())
+    options.servers.push_back(server.data_address());
+  return options;
+}
+
+absl::Status OpenTickStreams(
+    const control::ShardMap& map,
+    const std::function<void(const absl::Status&)>& on_broken,
+    std::vector<std::unique_ptr<ShardClient>>* shards,
+    std::vector<std::unique_ptr<TickStream>>* ticks) {
+  for (const control::ServerEntry& server : map.servers()) {
+    ASSIGN_OR_RETURN(std::unique_ptr<ShardClient> shard,
+                     ShardClient::Create(server.control_address()));
+    const std::string address = server.control_address();
+    ticks->push_back(shard->Ticks([on_broken, address](absl::Status status) {
+      on_broken(Annotate(status, absl::StrCat("ticks to server ", address)));
+    }));
+    shards->push_back(std::move(shard));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace cssp

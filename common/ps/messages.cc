@@ -40,11 +40,29 @@ class Reader {
   const uint8_t* in_;
 };
 
-constexpr const char* kTypeNames[] = {
-    "?",        "Hello",     "HelloAck",  "Init",   "Push",      "PushAck",
-    "Pull",     "PullExact", "Values",    "Norms",  "Subscribe", "Refused",
-    "TableInc", "TableGet",  "TableRows", "Goodbye"};
-constexpr int kNumTypes = sizeof(kTypeNames) / sizeof(kTypeNames[0]);
+// Null: no such type.
+const char* TypeName(uint8_t type) {
+  switch (static_cast<MessageType>(type)) {
+    case MessageType::kHello: return "Hello";
+    case MessageType::kHelloAck: return "HelloAck";
+    case MessageType::kInit: return "Init";
+    case MessageType::kPush: return "Push";
+    case MessageType::kPushAck: return "PushAck";
+    case MessageType::kPull: return "Pull";
+    case MessageType::kPullExact: return "PullExact";
+    case MessageType::kValues: return "Values";
+    case MessageType::kNorms: return "Norms";
+    case MessageType::kSubscribe: return "Subscribe";
+    case MessageType::kRefused: return "Refused";
+    case MessageType::kTableInc: return "TableInc";
+    case MessageType::kTableGet: return "TableGet";
+    case MessageType::kTableRows: return "TableRows";
+    case MessageType::kGoodbye: return "Goodbye";
+    case MessageType::kContributors: return "Contributors";
+  }
+  return nullptr;
+}
+
 constexpr const char* kReasonNames[] = {"none",
                                         "wrong token",
                                         "wrong job epoch",
@@ -59,7 +77,8 @@ constexpr const char* kReasonNames[] = {"none",
                                         "duplicate",
                                         "not ready",
                                         "fenced",
-                                        "bad message"};
+                                        "bad message",
+                                        "late"};
 constexpr int kNumReasons = sizeof(kReasonNames) / sizeof(kReasonNames[0]);
 
 }  // namespace
@@ -119,7 +138,7 @@ absl::StatusOr<MessageHeader> DecodeHeader(absl::Span<const uint8_t> bytes) {
   uint8_t type, reason;
   reader.Get(&type);
   reader.Get(&reason);
-  if (type == 0 || type >= kNumTypes || reason >= kNumReasons) {
+  if (TypeName(type) == nullptr || reason >= kNumReasons) {
     return absl::InvalidArgumentError(
         absl::StrCat("unknown message type ", type, " or reason ", reason));
   }
@@ -148,8 +167,9 @@ absl::StatusOr<MessageHeader> DecodeHeader(absl::Span<const uint8_t> bytes) {
 }
 
 std::string ToString(const MessageHeader& h) {
+  const char* type = TypeName(static_cast<uint8_t>(h.type));
   return absl::StrCat(
-      kTypeNames[static_cast<int>(h.type) % kNumTypes], " job ", h.job, ".",
+      type == nullptr ? "?" : type, " job ", h.job, ".",
       h.job_epoch, " rank ", h.rank, ".", h.incarnation, " chunk ", h.chunk,
       " slot ", h.slot, " clock ", h.clock, " based_on ", h.based_on, " seq ",
       h.sequence, " bytes ", h.payload_bytes, " reason ", ReasonName(h.reason));

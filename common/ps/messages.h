@@ -33,6 +33,9 @@ enum class MessageType : uint8_t {
   kTableGet = 13,   // client -> server: rows fit for `clock`; parked
   kTableRows = 14,  // server -> client
   kGoodbye = 15,    // orderly close, either side
+  kContributors = 24,  // the map's server 0 -> server: whose parts make up
+                       // `clock` (jobs with backup workers); payload: ranks,
+                       // 32 bits each
 };
 
 enum class Reason : uint8_t {
@@ -51,7 +54,14 @@ enum class Reason : uint8_t {
   kNotReady = 12,   // shard not initialised
   kFenced = 13,     // an older incarnation of this rank
   kBadMessage = 14,
+  kLate = 15,  // the clock was closed without this part: acknowledged and
+               // dropped; based_on: the chunk's version, where to go on
 };
+// Nothing to send again.
+inline bool IsAcknowledged(Reason reason) {
+  return reason == Reason::kNone || reason == Reason::kDuplicate ||
+         reason == Reason::kLate;
+}
 const char* ReasonName(Reason reason);
 
 // Plain data in host order; the codec writes little-endian.

@@ -90,7 +90,7 @@ TEST(MessagesTest, RefusalsSayWhy) {
   EXPECT_EQ(DecodeHeader(Encode(header)).status().code(),
             absl::StatusCode::kInvalidArgument);
   header = Example();
-  header.type = static_cast<MessageType>(16);
+  header.type = static_cast<MessageType>(200);
   EXPECT_EQ(DecodeHeader(Encode(header)).status().code(),
             absl::StatusCode::kInvalidArgument);
   header.type = static_cast<MessageType>(0);

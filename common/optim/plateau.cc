@@ -7,6 +7,25 @@
 
 namespace cssp {
 
+PlateauRecord ToRecord(const PlateauState& state) {
+  PlateauRecord record;
+  record.set_smoothed_loss(state.smoothed_loss);
+  record.set_minimum_loss(state.minimum_loss);
+  record.set_last_event(state.last_event);
+  record.set_step(state.step);
+  return record;
+}
+
+PlateauState FromRecord(const PlateauRecord& record) {
+  PlateauState state;
+  if (!record.has_minimum_loss()) return state;
+  state.smoothed_loss = record.smoothed_loss();
+  state.minimum_loss = record.minimum_loss();
+  state.last_event = record.last_event();
+  state.step = record.step();
+  return state;
+}
+
 absl::StatusOr<PlateauTracker> PlateauTracker::Create(
     const caffe::SolverParameter& solver) {
   PlateauTracker tracker;

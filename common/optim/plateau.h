@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "proto/caffe.pb.h"
+#include "proto/checkpoint.pb.h"
 
 namespace cssp {
 
@@ -19,7 +20,11 @@ struct PlateauState {
   int step = 0;            // the rate is base_lr * gamma^step
 };
 
-// Thread-confined: the training thread.  A pure recurrence on the losses:
+PlateauRecord ToRecord(const PlateauState& state);
+// A record that does not say stands for the beginning.
+PlateauState FromRecord(const PlateauRecord& record);
+
+// Thread-confined: the training or the shard thread.  A pure recurrence on the losses:
 //   smoothed += (loss - smoothed) / min(clock + 1, average_loss)
 //   smoothed < minimum:                  an improvement
 //   clock - last_event >= plateau_winsize[step]:  a step; the search for a

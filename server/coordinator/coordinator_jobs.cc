@@ -142,6 +142,9 @@ absl::StatusOr<control::SubmitJobResponse> Coordinator::SubmitJob(
   else if (job->spec.seed() == 0)
     job->spec.set_seed(DrawSeed());
   ASSIGN_OR_RETURN(job->rate, LearningRatePolicy::Create(job->spec.solver()));
+  if (job->rate->follows_loss()) {
+    ASSIGN_OR_RETURN(job->plateau, PlateauTracker::Create(job->spec.solver()));
+  }
   RETURN_IF_ERROR(Annotate(StoreLocked(*job, /*sync=*/true), "storing the job"));
   jobs_[job->number] = job;
   jobs_by_id_[job->id] = job;

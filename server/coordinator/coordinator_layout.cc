@@ -169,12 +169,14 @@ absl::StatusOr<control::DeclareLayoutResponse> Coordinator::DeclareLayout(
   *open.mutable_blobs() = request.blobs();
   *open.mutable_shard_map() = model.map;
   open.set_start_clock(job->status.start_clock());
+  *open.mutable_plateau() = request.plateau();
   if (const std::string& id = job->spec.resume_checkpoint(); !id.empty()) {
     // Only this server's store has it.
     ASSIGN_OR_RETURN(const Manifest manifest,
                      ReadManifest(*options_.store, id));
     open.set_restore_checkpoint(id);
     open.set_manifest(manifest.SerializeAsString());
+    *open.mutable_plateau() = manifest.plateau();
   }
   job->opening = Job::Opening::kUnderWay;
   lock.Release();
@@ -185,6 +187,7 @@ absl::StatusOr<control::DeclareLayoutResponse> Coordinator::DeclareLayout(
   job->model = std::move(model);
   job->opening = Job::Opening::kOpen;
   job->progress.emplace(job->spec.workers(), job->status.start_clock());
+  if (job->plateau) job->plateau->Restore(FromRecord(open.plateau()));
   if (!opened.ok()) {
     EndLocked(job, control::JOB_FAILED, std::string(opened.message()));
     return opened;

@@ -256,7 +256,10 @@ void Coordinator::ProgressLocked(
     control::JobEvent event;
     *event.mutable_progress() = progress;
     event.mutable_progress()->set_unix_seconds(options_.unix_seconds());
-    event.mutable_progress()->set_rate(job.rate->Rate(progress.clock()));
+    if (job.plateau)
+      job.plateau->Observe(progress.clock(), static_cast<float>(progress.loss()));
+    event.mutable_progress()->set_rate(job.rate->Rate(
+        progress.clock(), job.plateau ? job.plateau->state().step : 0));
     job.events.Append(std::move(event), progress.clock());
   }
   if (options_.metrics == nullptr || clocks.empty()) return;

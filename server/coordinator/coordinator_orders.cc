@@ -195,6 +195,8 @@ Manifest Coordinator::ManifestLocked(const Job& job, int64_t clock) const {
     out->set_directory(model.directories[index]);
     for (const int chunk : part.chunks()) out->add_chunks(chunk);
     out->set_bytes(part.bytes());
+    // Of all shards that follow the loss the same.
+    if (part.has_plateau()) *manifest.mutable_plateau() = part.plateau();
   }
   manifest.set_spec(job.spec.SerializeAsString());
   manifest.set_unix_seconds(options_.unix_seconds());
@@ -232,7 +234,10 @@ void Coordinator::EndCutLocked(const JobPtr& job, int64_t clock,
     info.set_job_id(job->id);
     info.set_clock(clock);
     int64_t bytes = 0;
-    for (const auto& [index, part] : cut.parts) bytes += part.bytes();
+    for (const auto& [index, part] : cut.parts) {
+      bytes += part.bytes();
+      if (part.has_plateau()) *info.mutable_plateau() = part.plateau();
+    }
     info.set_bytes(bytes);
     info.set_unix_seconds(options_.unix_seconds());
     *job->status.add_checkpoints() = info;

@@ -14,6 +14,7 @@
 #include "absl/time/time.h"
 #include "common/base/bounded_queue.h"
 #include "common/optim/learning_rate_policy.h"
+#include "common/optim/plateau.h"
 #include "common/ps/slab_layout.h"
 #include "proto/control.pb.h"
 #include "server/coordinator/event_log.h"
@@ -76,6 +77,7 @@ struct Job {
   // State, message, times, tests, exports, checkpoints, clock, loss.
   control::JobStatus status;
   std::optional<LearningRatePolicy> rate;
+  std::optional<PlateauTracker> plateau;  // to tell the rate: shards decide it
   std::map<int, Member> members;  // by rank
   std::map<int, uint32_t> incarnations;
 

@@ -18,6 +18,7 @@
 #include "common/base/status_macros.h"
 #include "common/optim/chunk_update.h"
 #include "common/optim/learning_rate_policy.h"
+#include "common/optim/plateau.h"
 #include "common/ps/table_wire.h"
 
 namespace cssp {
@@ -49,10 +50,7 @@ absl::Status CheckSolver(const caffe::SolverParameter& solver) {
       LearningRatePolicy::Create(solver);
   RETURN_IF_ERROR(Annotate(policy.status(), "solver"));
   if (policy->follows_loss())
-    return absl::UnimplementedError(
-        "solver: lr_policy 'plateau' follows the loss, which a job's servers "
-        "do not see: train it in one process (caffe train), or choose a policy "
-        "of the clock");
+    RETURN_IF_ERROR(PlateauTracker::Create(solver).status());
   return Annotate(ChunkUpdate::Create(solver).status(), "solver");
 }
 

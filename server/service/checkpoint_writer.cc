@@ -47,6 +47,7 @@ control::ShardCheckpoint CheckpointWriter::Write(const CutTask& task) {
   outcome.set_job_id(task.job_id);
   outcome.set_clock(task.clock);
   for (int chunk : task.chunk_ids) outcome.add_chunks(chunk);
+  if (task.plateau) *outcome.mutable_plateau() = ToRecord(*task.plateau);
   TimeSource& time = TimeSource::Real();
   const absl::Time begun = time.Now();
   int64_t bytes = 0;

@@ -4,11 +4,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "common/base/bounded_queue.h"
 #include "common/base/thread.h"
+#include "common/optim/plateau.h"
 #include "proto/control.pb.h"
 #include "server/service/metrics.h"
 #include "server/shard/buffer_pool.h"
@@ -23,6 +25,7 @@ struct CutTask {
   int64_t clock = 0;
   std::vector<int> chunk_ids;
   std::vector<std::vector<BufferRef>> arrays;  // as chunk_ids
+  std::optional<PlateauState> plateau;
   std::string error;  // not empty: nothing to write, only to report
 };
 

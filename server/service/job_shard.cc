@@ -40,6 +40,7 @@ ShardOptions OptionsFrom(const control::OpenShardRequest& request) {
                               request.shard_map().chunk_server().end());
   options.servers = request.shard_map().servers_size();
   options.self = request.server_index();
+  options.plateau = FromRecord(request.plateau());
   return options;
 }
 

@@ -223,6 +223,7 @@ class ThreadedShardHost final : public ShardHost {
       task.chunk_ids.push_back(chunk.id);
     }
     task.arrays = cut.chunks;
+    task.plateau = cut.plateau;
     waiting_cuts_.push_back(std::move(task));
     RetryCuts();
   }

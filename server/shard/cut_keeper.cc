@@ -45,8 +45,8 @@ CutKind CutKeeper::KindAt(int64_t clock, const OrderBook& orders) const {
   return kind;
 }
 
-const RetainedCut* CutKeeper::Add(int64_t clock, CutKind kind, int chunk,
-                                  std::vector<BufferRef> arrays) {
+RetainedCut* CutKeeper::Add(int64_t clock, CutKind kind, int chunk,
+                            std::vector<BufferRef> arrays) {
   auto it = cuts_.begin();
   while (it != cuts_.end() && it->clock < clock) ++it;
   if (it == cuts_.end() || it->clock != clock) {

@@ -5,8 +5,10 @@
 
 #include <cstdint>
 #include <list>
+#include <optional>
 #include <vector>
 
+#include "common/optim/plateau.h"
 #include "proto/caffe.pb.h"
 #include "server/shard/buffer_pool.h"
 #include "server/shard/order_book.h"
@@ -26,6 +28,8 @@ struct RetainedCut {
   int filled = 0;  // chunks in
   // By local chunk: array 0 the values, then (durable cuts) history copies.
   std::vector<std::vector<BufferRef>> chunks;
+  // Under lr_policy plateau, on shards that hold gradients.
+  std::optional<PlateauState> plateau;
 };
 
 // Thread-confined: the shard.  Invariants: a cut holds version `clock` of every
@@ -39,7 +43,7 @@ class CutKeeper {
   // Caffe's test and snapshot points, the last clock, and orders.
   CutKind KindAt(int64_t clock, const OrderBook& orders) const;
   // Chunk `chunk` has reached `clock`; gives the cut when that completes it.
-  const RetainedCut* Add(int64_t clock, CutKind kind, int chunk,
+  RetainedCut* Add(int64_t clock, CutKind kind, int chunk,
                          std::vector<BufferRef> arrays);
   // Null: not (or no longer) retained, or not durable and slot > 0.
   const BufferRef* Find(int64_t clock, int chunk, int slot) const;

@@ -8,6 +8,7 @@ NormExchange::NormExchange(const ps::SlabLayout& layout,
                            absl::Span<const int> chunk_server,
                            const Place& place, int64_t start_clock)
     : self_(place.self),
+      with_loss_(place.with_loss),
       current_(start_clock),
       ranges_(layout.chunks().size()),
       chunks_of_(place.servers),
@@ -32,6 +33,8 @@ NormExchange::NormExchange(const ps::SlabLayout& layout,
       expected_[chunk_server[c]] += range.count;
     }
   }
+  while (decider_ + 1 < place.servers && expected_[decider_] == 0) ++decider_;
+  if (with_loss_ && expected_[decider_] > 0) ++expected_[decider_];
   for (Slot& slot : slots_) {
     slot.partials.resize(all);
     slot.filled.resize(place.servers);
@@ -52,6 +55,7 @@ NormExchange::Slot* NormExchange::Open(int64_t clock) {
     slot.clock = clock;
     std::fill(slot.filled.begin(), slot.filled.end(), 0);
     std::fill(slot.own_chunk.begin(), slot.own_chunk.end(), false);
+    slot.has_loss = false;
   }
   return &slot;
 }
@@ -72,6 +76,22 @@ bool NormExchange::AddOwn(int chunk, int64_t clock,
   return slot->filled[self_] == expected_[self_];
 }
 
+bool NormExchange::AddLoss(int64_t clock, double loss) {
+  Slot* slot = Open(clock);
+  if (slot == nullptr) return false;
+  if (!slot->has_loss) {
+    slot->has_loss = true;
+    slot->loss = loss;
+    ++slot->filled[self_];
+  }
+  return slot->filled[self_] == expected_[self_];
+}
+
+bool NormExchange::HasLoss(int64_t clock) const {
+  const Slot* slot = Find(clock);
+  return slot != nullptr && slot->has_loss;
+}
+
 bool NormExchange::AddPeer(int server, int64_t clock,
                            absl::Span<const double> partials) {
   if (static_cast<int64_t>(partials.size()) != expected_[server]) return false;
@@ -84,6 +104,10 @@ bool NormExchange::AddPeer(int server, int64_t clock,
       std::copy_n(from, range.count, slot->partials.begin() + range.first);
       from += range.count;
     }
+  }
+  if (with_loss_ && server == decider_) {
+    slot->loss = *from;
+    slot->has_loss = true;
   }
   slot->filled[server] = expected_[server];
   return true;
@@ -109,6 +133,7 @@ std::vector<double> NormExchange::Own(int64_t clock) const {
       own.insert(own.end(), first, first + range.count);
     }
   }
+  if (DecidesLoss()) own.push_back(slot->loss);
   return own;
 }
 

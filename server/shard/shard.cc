@@ -57,13 +57,16 @@ absl::StatusOr<std::unique_ptr<Shard>> Shard::Create(ps::SlabLayout layout,
                    ChunkUpdate::Create(options.solver));
   ASSIGN_OR_RETURN(LearningRatePolicy rates,
                    LearningRatePolicy::Create(options.solver));
+  std::optional<PlateauTracker> plateau;
   if (rates.follows_loss()) {
-    return absl::UnimplementedError(
-        "lr_policy plateau needs the loss: a shard has none");
+    ASSIGN_OR_RETURN(plateau, PlateauTracker::Create(options.solver));
+    plateau->Restore(options.plateau);
   }
-  return std::unique_ptr<Shard>(new Shard(std::move(layout), std::move(options),
-                                          std::move(update), std::move(rates),
-                                          output));
+  auto shard = std::unique_ptr<Shard>(new Shard(
+      std::move(layout), std::move(options), std::move(update),
+      std::move(rates), output));
+  shard->plateau_ = std::move(plateau);
+  return shard;
 }
 
 Shard::Shard(ps::SlabLayout layout, ShardOptions options,
@@ -81,12 +84,14 @@ Shard::Shard(ps::SlabLayout layout, ShardOptions options,
       clocks_(options_.workers, options_.start_clock),
       orders_(options_.workers, options_.staleness, options_.max_staleness),
       cuts_(options_.solver, options_.start_clock, table_.chunks().size()),
+      losses_(options_.workers),
       workers_(options_.workers),
       empty_version_(options_.start_clock) {
-  if (!update_->needs_norms()) return;
+  if (!update_->needs_norms() && !rates_.follows_loss()) return;
   const NormExchange::Place place = {.servers = options_.servers,
                                      .self = options_.self,
-                                     .width = update_->norms_per_block()};
+                                     .width = update_->norms_per_block(),
+                                     .with_loss = rates_.follows_loss()};
   auto norms = std::make_unique<NormExchange>(
       layout_, options_.chunk_server, place, options_.start_clock);
   if (!norms->Participates(options_.self)) return;
@@ -133,6 +138,7 @@ void Shard::Advance(ChunkState& chunk) {
 
 void Shard::AdvanceAll() {
   for (ChunkState& chunk : table_.chunks()) Advance(chunk);
+  DecideLoss();
 }
 
 void Shard::Sum(ChunkState& chunk) {
@@ -177,7 +183,8 @@ void Shard::Apply(ChunkState& chunk, const UpdateScales& scales) {
   for (BufferRef& array : chunk.history) {
     history.push_back(array.floats().data());
   }
-  const UpdateStep step = {.rate = rates_.Rate(chunk.version),
+  const int plateau_step = plateau_ ? plateau_->state().step : 0;
+  const UpdateStep step = {.rate = rates_.Rate(chunk.version, plateau_step),
                            .update = chunk.version};
   update_->Apply(step, scales, chunk.segments, chunk.values.floats(),
                  next.floats(), absl::MakeSpan(history), chunk.mean.floats());
@@ -193,9 +200,28 @@ void Shard::AddNorms(ChunkState& chunk) {
   update_->NormPartials(chunk.segments, chunk.values.floats(),
                         chunk.mean.floats(), ps::SlabLayout::kBlock,
                         &partials_);
-  if (!norms_->AddOwn(chunk.id, chunk.version, partials_)) return;
+  if (norms_->AddOwn(chunk.id, chunk.version, partials_))
+    SendOwnNorms(chunk.version);
+}
+
+// Once every contributor has ticked the clock that is to be applied next.
+void Shard::DecideLoss() {
+  if (norms_ == nullptr || !norms_->DecidesLoss()) return;
+  const int64_t clock = norms_->current();
+  if (norms_->HasLoss(clock)) return;
+  for (int rank = 0; rank < options_.workers; ++rank) {
+    if (Required(rank, clock) && !losses_.Has(rank, clock)) return;
+  }
+  const std::optional<double> mean = losses_.Mean(clock);
+  if (!mean.has_value()) return;
+  losses_.Prune(clock + 1);
+  if (norms_->AddLoss(clock, *mean)) SendOwnNorms(clock);
+  if (AdvanceNormed()) AdvanceAll();
+}
+
+void Shard::SendOwnNorms(int64_t clock) {
   for (int server = 0; server < options_.servers; ++server) {
-    SendOwnNorms(server, chunk.version);
+    SendOwnNorms(server, clock);
   }
 }
 
@@ -215,6 +241,8 @@ bool Shard::AdvanceNormed() {
   }
   const UpdateScales scales =
       update_->Scales(blobs_, ps::SlabLayout::kBlock, norms_->All(clock));
+  if (plateau_)
+    plateau_->Observe(clock, static_cast<float>(norms_->Loss(clock)));
   norms_->Applied(clock);
   for (ChunkState& chunk : table_.chunks()) Apply(chunk, scales);
   return true;
@@ -257,8 +285,9 @@ void Shard::KeepCut(ChunkState& chunk) {
       std::copy(from.begin(), from.end(), arrays.back().floats().begin());
     }
   }
-  const RetainedCut* complete = cuts_.Add(
+  RetainedCut* complete = cuts_.Add(
       chunk.version, kind, table_.LocalIndex(chunk), std::move(arrays));
+  if (complete != nullptr && plateau_) complete->plateau = plateau_->state();
   if (complete != nullptr && complete->kind.durable) {
     output_.CutReady(*complete);
   }

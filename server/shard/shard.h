@@ -8,18 +8,21 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "common/optim/chunk_update.h"
 #include "common/optim/learning_rate_policy.h"
+#include "common/optim/plateau.h"
 #include "common/ps/messages.h"
 #include "common/ps/slab_layout.h"
 #include "proto/control.pb.h"
 #include "server/shard/buffer_pool.h"
 #include "server/shard/chunk_table.h"
 #include "server/shard/cut_keeper.h"
+#include "server/shard/loss_book.h"
 #include "server/shard/norm_exchange.h"
 #include "server/shard/order_book.h"
 #include "server/shard/shard_counters.h"
@@ -62,6 +65,7 @@ struct ShardOptions {
   std::vector<int> chunk_server;  // owner of each chunk
   int servers = 1;
   int self = 0;
+  PlateauState plateau;  // at start_clock, under lr_policy plateau
 };
 
 // Thread-confined: the shard thread.  No I/O, no time, no threads.  Invariants:
@@ -156,6 +160,8 @@ class Shard {
   void KeepCut(ChunkState& chunk);
   void AdvanceEmpty();
   void SendEagerly(ChunkState& chunk, int rank);
+  void DecideLoss();
+  void SendOwnNorms(int64_t clock);
   void SendOwnNorms(int server, int64_t clock);
   int64_t OpenedClock() const;
 
@@ -180,7 +186,10 @@ class Shard {
   VectorClock clocks_;
   OrderBook orders_;
   CutKeeper cuts_;
-  std::unique_ptr<NormExchange> norms_;  // null: no clipping, no LARS
+  // Null: no clipping, LARS or plateau, or no gradients here.
+  std::unique_ptr<NormExchange> norms_;
+  std::optional<PlateauTracker> plateau_;
+  LossBook losses_;
   std::vector<UpdateSegment> blobs_;     // the whole model, for the norms
   std::vector<Worker> workers_;
   std::vector<double> partials_;  // scratch

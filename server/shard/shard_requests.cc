@@ -310,6 +310,12 @@ absl::StatusOr<control::TickAck> Shard::Tick(const control::Tick& tick) {
   }
   RETURN_IF_ERROR(
       clocks_.Tick(tick.rank(), tick.clock(), tick.pushes(), tick.finished()));
+  if (norms_ != nullptr && norms_->DecidesLoss() &&
+      tick.clock() >= norms_->current() &&
+      !(tick.finished() && tick.pushes() == 0)) {
+    losses_.Add(tick.rank(), tick.clock(), tick.loss());
+    DecideLoss();
+  }
   if (tick.finished()) AdvanceAll();
   AdvanceEmpty();
   control::TickAck ack;

@@ -267,7 +267,8 @@ absl::Status Evaluator::Export(const control::CheckpointInfo& checkpoint) {
   }
   RETURN_IF_ERROR(PullWeights(clock, kPullTimeout));
   ASSIGN_OR_RETURN(const SnapshotFiles files,
-                   WriteSnapshot(solver_, *nets_.train, clock, slots));
+                   WriteSnapshot(solver_, *nets_.train, clock, slots,
+                                 FromRecord(checkpoint.plateau())));
   control::WorkerReport report;
   report.mutable_exported()->set_clock(clock);
   report.mutable_exported()->set_caffemodel(files.caffemodel);

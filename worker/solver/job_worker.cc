@@ -24,6 +24,7 @@ bool IsLoopback(const std::string& address) {
 struct InitialState {
   int64_t start_clock = 0;
   std::vector<std::vector<float>> history;
+  PlateauState plateau;
 };
 
 absl::StatusOr<InitialState> LoadInitial(const control::JobSpec& spec,
@@ -41,7 +42,8 @@ absl::StatusOr<InitialState> LoadInitial(const control::JobSpec& spec,
     slots.push_back(absl::MakeSpan(slot));
   }
   ASSIGN_OR_RETURN(initial.start_clock,
-                   RestoreSnapshot(spec.snapshot_file(), net, slots));
+                   RestoreSnapshot(spec.snapshot_file(), net, slots,
+                                   &initial.plateau));
   return initial;
 }
 
@@ -124,7 +126,7 @@ absl::Status JobTrainer::Attach(JobSession& session,
   ASSIGN_OR_RETURN(
       const control::DeclareLayoutResponse declared,
       session.Declare(BlobSpecs(net), solver_->samples_per_clock(),
-                      initial.start_clock));
+                      initial.start_clock, ToRecord(initial.plateau)));
   ASSIGN_OR_RETURN(ps::SlabLayout layout,
                    LayoutOf(net, declared.shard_map()));
   const ParamSlabs slabs{.weights = net.weights(),

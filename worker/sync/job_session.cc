@@ -86,7 +86,7 @@ void JobSession::Beat() {
 
 absl::StatusOr<control::DeclareLayoutResponse> JobSession::Declare(
     const std::vector<ps::BlobSpec>& blobs, int64_t samples_per_clock,
-    int64_t start_clock) {
+    int64_t start_clock, const PlateauRecord& plateau) {
   control::DeclareLayoutRequest request;
   request.set_job_id(options_.job);
   request.set_rank(joined_.rank());
@@ -95,6 +95,7 @@ absl::StatusOr<control::DeclareLayoutResponse> JobSession::Declare(
     *request.add_blobs() = ps::ToProto(blob);
   request.set_samples_per_clock(samples_per_clock);
   request.set_start_clock(start_clock);
+  *request.mutable_plateau() = plateau;
   return client_->DeclareLayout(request, kDeclareDeadline);
 }
 

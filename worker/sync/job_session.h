@@ -48,7 +48,7 @@ class JobSession {
 
   absl::StatusOr<control::DeclareLayoutResponse> Declare(
       const std::vector<ps::BlobSpec>& blobs, int64_t samples_per_clock,
-      int64_t start_clock);
+      int64_t start_clock, const PlateauRecord& plateau = PlateauRecord());
 
   // Sends a report; ids are filled in.
   void Report(control::WorkerReport report);

@@ -91,9 +91,13 @@ TEST_P(ExactnessTest, EqualsTheReferenceBitForBit) {
     slot.resize(expected.size());
     slots.push_back(absl::MakeSpan(slot));
   }
-  auto iter = RestoreSnapshot(stem + ".solverstate", net, slots);
+  PlateauState plateau;
+  auto iter = RestoreSnapshot(stem + ".solverstate", net, slots, &plateau);
   ASSERT_TRUE(iter.ok()) << iter.status();
   EXPECT_EQ(*iter, c.clocks);
+  EXPECT_EQ(plateau.step, sync.plateau().step);
+  EXPECT_EQ(plateau.smoothed_loss, sync.plateau().smoothed_loss);
+  EXPECT_EQ(solver.lr_policy() == "plateau", plateau.step > 0);
   for (size_t slot = 0; slot < history.size(); ++slot)
     EXPECT_EQ(Different(history[slot], sync.history(static_cast<int>(slot))), 0)
         << "history " << slot;
@@ -107,6 +111,11 @@ const char kSgd[] =
 const char kCosine[] =
     "base_lr: 0.01 momentum: 0.9 weight_decay: 0.004 lr_policy: 'cosine' "
     "min_lr: 0.001 rampup_interval: 10 rampup_lr: 0.0001";
+
+// Steps several times in 100 clocks.
+const char kPlateau[] =
+    "base_lr: 0.01 momentum: 0.9 weight_decay: 0.004 lr_policy: 'plateau' "
+    "gamma: 0.7 plateau_winsize: 5 plateau_winsize: 9 average_loss: 4";
 
 INSTANTIATE_TEST_SUITE_P(
     AllSolvers, ExactnessTest,
@@ -150,6 +159,7 @@ INSTANTIATE_TEST_SUITE_P(
              absl::StrCat(kSgd, " lars_eta: 0.02 clip_gradients: 0.5"), 2, 3,
              16384},
         Case{"Cosine", kCosine, 2, 2, 16384},
+        Case{"Plateau3ServersSmallChunks", kPlateau, 2, 3, 16384},
         Case{"IterSize", absl::StrCat(kSgd, " iter_size: 3"), 2, 2, 16384},
         Case{"ClipAndIterSizeAdam",
              "type: 'Adam' base_lr: 0.001 momentum: 0.9 lr_policy: 'fixed' "

@@ -38,7 +38,9 @@ absl::Status ReferenceTrainer::Run(int64_t clocks) {
 
 absl::Status ReferenceTrainer::Clock(int64_t clock) {
   const int passes = solver_.iter_size();
+  double mean_loss = 0;
   for (int rank = 0; rank < workers_; ++rank) {
+    double rank_loss = 0;
     for (int pass = 0; pass < passes; ++pass) {
       StepState state;
       state.clock = clock;
@@ -49,7 +51,9 @@ absl::Status ReferenceTrainer::Clock(int64_t clock) {
           ((clock * passes + pass) * workers_ + rank) * batch_;
       double loss = 0;
       RETURN_IF_ERROR(net_->ForwardBackward(state, pass == passes - 1, &loss));
+      rank_loss += loss;
     }
+    mean_loss += rank_loss / passes;
     const absl::Span<float> gradients =
         net_->gradients(net_->last_generation());
     parts_[rank].assign(gradients.begin(), gradients.end());
@@ -58,6 +62,7 @@ absl::Status ReferenceTrainer::Clock(int64_t clock) {
   for (const std::vector<float>& part : parts_) parts.push_back(part.data());
   mean_.resize(parts_[0].size());
   SumParts(parts, 1.0f / static_cast<float>(workers_), absl::MakeSpan(mean_));
+  sync_->ObserveLoss(clock, static_cast<float>(mean_loss / workers_));
   RETURN_IF_ERROR(sync_->Update(clock, mean_));
   net_->WeightsChanged();
   return absl::OkStatus();

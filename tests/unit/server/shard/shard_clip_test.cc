@@ -123,19 +123,57 @@ TEST(ShardClipTest, LarsScalesTheRate) {
   EXPECT_FLOAT_EQ(rig.value(0), 3 - 4 * 0.5f * 3 / 4);
 }
 
-TEST(ShardClipTest, RefusesAPolicyThatFollowsTheLoss) {
+// Two shards; the ticks of a worker that dies reach only the second.  Both
+// follow what the first decides, and step at the same clock.
+TEST(ShardClipTest, PlateauFollowsOneServersLosses) {
   ShardOptions options;
   options.solver = PlainSgd(1);
   options.solver.set_lr_policy("plateau");
   options.solver.set_gamma(0.5);
-  options.solver.add_plateau_winsize(3);
-  options.chunk_server = {0};
-  RecordingOutput output;
-  EXPECT_EQ(Shard::Create(*ps::SlabLayout::Create({TestBlob("w", 1)}, 0),
-                          options, output)
-                .status()
-                .code(),
-            absl::StatusCode::kUnimplemented);
+  options.solver.add_plateau_winsize(2);
+  options.workers = 2;
+  options.servers = 2;
+  const std::vector<ps::BlobSpec> blobs = {TestBlob("a", 3000),
+                                           TestBlob("b", 3000)};
+  options.chunk_server = {0, 1};
+  std::vector<std::unique_ptr<ShardRig>> rigs;
+  for (options.self = 0; options.self < 2; ++options.self) {
+    rigs.push_back(std::make_unique<ShardRig>(blobs, options, 16384));
+    rigs.back()->InitAll(0);
+  }
+  const auto exchange = [&] {
+    for (int s : {0, 1, 0, 1})
+      for (const auto& norms : std::exchange(rigs[s]->output.norms, {}))
+        EXPECT_TRUE(rigs[norms.server]->shard->OnNorms(s, norms.clock,
+                                                       norms.partials));
+  };
+  const auto tick = [&](int server, int rank, int64_t clock, double loss) {
+    control::Tick tick = rigs[server]->TickOf(rank, clock, 1);
+    tick.set_loss(loss);
+    EXPECT_TRUE(rigs[server]->shard->Tick(tick).ok());
+  };
+  float expected = 0;
+  // Clock 0 improves; 1 and 2 do not: the rate halves for clock 2.
+  for (int64_t clock = 0; clock < 3; ++clock) {
+    for (uint32_t s : {1u, 0u})
+      for (int rank : {1, 0}) rigs[s]->Push(rank, s, clock, 1);
+    exchange();
+    EXPECT_EQ(rigs[0]->value(0), expected) << "the losses are not in";
+    tick(1, 0, clock, 7);
+    tick(1, 1, clock, clock == 2 ? -100 : 7);  // of the dying one
+    tick(0, 0, clock, 7);
+    exchange();
+    EXPECT_EQ(rigs[1]->value(1), expected) << "worker 1 may still tick";
+    if (clock < 2) {
+      tick(0, 1, clock, 7);
+    } else {
+      for (const auto& rig : rigs) rig->shard->WorkerGone(1, 1);
+    }
+    exchange();
+    expected -= clock < 2 ? 1 : 0.5f;
+    EXPECT_EQ(rigs[0]->value(0), expected);
+    EXPECT_EQ(rigs[1]->value(1), expected);
+  }
 }
 
 TEST(ShardClipTest, ClipsOnTheSumOfIterSize) {

@@ -24,7 +24,8 @@ PlateauRecord ToRecord(const PlateauState& state);
 // A record that does not say stands for the beginning.
 PlateauState FromRecord(const PlateauRecord& record);
 
-// Thread-confined: the training or the shard thread.  A pure recurrence on the losses:
+// Thread-confined: the training or the shard thread.  A pure recurrence on the
+// losses:
 //   smoothed += (loss - smoothed) / min(clock + 1, average_loss)
 //   smoothed < minimum:                  an improvement
 //   clock - last_event >= plateau_winsize[step]:  a step; the search for a

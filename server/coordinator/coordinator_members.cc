@@ -257,7 +257,8 @@ void Coordinator::ProgressLocked(
     *event.mutable_progress() = progress;
     event.mutable_progress()->set_unix_seconds(options_.unix_seconds());
     if (job.plateau)
-      job.plateau->Observe(progress.clock(), static_cast<float>(progress.loss()));
+      job.plateau->Observe(progress.clock(),
+                           static_cast<float>(progress.loss()));
     event.mutable_progress()->set_rate(job.rate->Rate(
         progress.clock(), job.plateau ? job.plateau->state().step : 0));
     job.events.Append(std::move(event), progress.clock());

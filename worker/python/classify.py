@@ -22,22 +22,27 @@ def numbers(text, count=None):
     return values
 
 
-def parse_arguments(argv):
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("input_file", help="image, folder, or .npy")
-    parser.add_argument("output_file", help=".npy of scores")
+def add_net_arguments(parser):
+    """The net, and what its input is like."""
     parser.add_argument("--model_def", required=True, help="prototxt for use (deploy)")
     parser.add_argument("--pretrained_model", required=True, help=".caffemodel")
     parser.add_argument("--gpu", action="store_true")
-    parser.add_argument("--center_only", action="store_true",
-                        help="the centre alone, not the mean over ten crops")
-    parser.add_argument("--images_dim", type=lambda text: numbers(text, 2), default=None,
-                        help="height,width that images are resized to before cropping")
     parser.add_argument("--mean_file", help=".npy or .binaryproto: the training images' mean")
     parser.add_argument("--input_scale", type=float, help="after the mean")
     parser.add_argument("--raw_scale", type=float, default=255.0, help="before the mean")
     parser.add_argument("--channel_swap", type=numbers, default=[2, 1, 0],
                         help="order of channels; default 2,1,0: RGB becomes BGR")
+
+
+def parse_arguments(argv):
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("input_file", help="image, folder, or .npy")
+    parser.add_argument("output_file", help=".npy of scores")
+    add_net_arguments(parser)
+    parser.add_argument("--center_only", action="store_true",
+                        help="the centre alone, not the mean over ten crops")
+    parser.add_argument("--images_dim", type=lambda text: numbers(text, 2), default=None,
+                        help="height,width that images are resized to before cropping")
     parser.add_argument("--ext", default="jpg", help="of the images in a folder")
     return parser.parse_args(argv)
 

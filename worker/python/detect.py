@@ -10,21 +10,15 @@ import time
 import numpy as np
 
 import caffe
-from classify import load_mean, numbers
+from classify import add_net_arguments, load_mean
 
 
 def parse_arguments(argv):
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("input_file", help=".csv of windows, or .txt: a file name a line")
     parser.add_argument("output_file", help=".npz")
-    parser.add_argument("--model_def", required=True, help="prototxt for use (deploy)")
-    parser.add_argument("--pretrained_model", required=True, help=".caffemodel")
+    add_net_arguments(parser)
     parser.add_argument("--crop_mode", choices=["list", "selective_search"], default="list")
-    parser.add_argument("--gpu", action="store_true")
-    parser.add_argument("--mean_file", help=".npy or .binaryproto: the training images' mean")
-    parser.add_argument("--input_scale", type=float, help="after the mean")
-    parser.add_argument("--raw_scale", type=float, default=255.0, help="before the mean")
-    parser.add_argument("--channel_swap", type=numbers, default=[2, 1, 0])
     parser.add_argument("--context_pad", type=int, default=16,
                         help="pixels of context that the net's input shows")
     return parser.parse_args(argv)

@@ -1,9 +1,10 @@
 """Layers written in Python."""
 import gc
+import sys
 
 import numpy as np
 
-from support import PycaffeTest, caffe, main
+from support import ROOT, PycaffeTest, caffe, main
 
 DATA = """force_backward: true
 layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 10 dim: 9 dim: 8 } } }
@@ -168,8 +169,11 @@ layer { name: "drop" type: "Dropout" bottom: "data" top: "drop" }
                 result.append(float(solver.net.blobs["loss"].data))
             return result
 
-        ours = losses(python("loss", "ip goal", "loss", "Euclidean").replace(
-            'top: "loss"', 'top: "loss" loss_weight: 1'))
+        # The loss that the examples give a user to start from.
+        sys.path.insert(0, str(ROOT / "examples" / "pycaffe" / "layers"))
+        self.addCleanup(sys.path.pop, 0)
+        ours = losses(python("loss", "ip goal", "loss", "EuclideanLossLayer").replace(
+            'top: "loss"', 'top: "loss" loss_weight: 1').replace("python_layers", "pyloss"))
         built_in = losses('layer { name: "loss" type: "EuclideanLoss" bottom: "ip" '
                           'bottom: "goal" top: "loss" }')
         np.testing.assert_allclose(ours, built_in, rtol=1e-5)

@@ -137,27 +137,6 @@ class GrowsInForward(caffe.Layer):
         pass
 
 
-class Euclidean(caffe.Layer):
-    """Half the mean squared distance, as a loss written by a user is."""
-
-    def setup(self, bottom, top):
-        if len(bottom) != 2:
-            raise ValueError("two bottoms are compared")
-
-    def reshape(self, bottom, top):
-        self.difference = np.zeros_like(bottom[0].data)
-        top[0].reshape(1)
-
-    def forward(self, bottom, top):
-        self.difference[...] = bottom[0].data - bottom[1].data
-        top[0].data[...] = np.sum(self.difference ** 2) / bottom[0].num / 2
-
-    def backward(self, top, propagate_down, bottom):
-        for i, sign in enumerate((1, -1)):
-            if propagate_down[i]:
-                bottom[i].diff[...] = sign * self.difference * top[0].diff / bottom[i].num
-
-
 class Nosy(TenTimes):
     """Keeps the arrays that it was given."""
 

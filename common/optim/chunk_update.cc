@@ -30,6 +30,14 @@ absl::StatusOr<std::unique_ptr<ChunkUpdate>> ChunkUpdate::Create(
       new ChunkUpdate(std::move(rule), regularizer, solver));
 }
 
+absl::Status ChunkUpdate::CheckSeparable() const {
+  if (rule_->linear() && lars_eta_ <= 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "ssp_update PER_PUSH applies workers one by one: that needs a solver "
+      "linear in the gradient (SGD or Nesterov, without LARS), not ",
+      rule_->linear() ? "LARS" : rule_->type(), "; use PER_CLOCK"));
+}
+
 void ChunkUpdate::NormPartials(absl::Span<const UpdateSegment> segments,
                                absl::Span<const float> weights,
                                absl::Span<const float> mean, int64_t block,
@@ -70,6 +78,13 @@ UpdateScales ChunkUpdate::Scales(absl::Span<const UpdateSegment> blobs,
   return scales;
 }
 
+UpdateScales ChunkUpdate::ClipScales(double squared_norm) const {
+  UpdateScales scales;
+  scales.norm = static_cast<float>(std::sqrt(squared_norm));
+  scales.clip = ClipFactor(squared_norm, clip_);
+  return scales;
+}
+
 float ChunkUpdate::LarsRate(const UpdateSegment& blob, float clip,
                             double squared_gradient,
                             double squared_weights) const {
@@ -80,17 +95,19 @@ float ChunkUpdate::LarsRate(const UpdateSegment& blob, float clip,
   return static_cast<float>(lars_eta_ * w / (g + decay * w));
 }
 
-void ChunkUpdate::Apply(const UpdateStep& step, const UpdateScales& scales,
+void ChunkUpdate::Apply(const UpdateStep& whole, const UpdateScales& scales,
                         absl::Span<const UpdateSegment> segments,
                         absl::Span<const float> weights_in,
                         absl::Span<float> weights_out,
                         absl::Span<float* const> history,
                         absl::Span<float> mean) const {
   const float scale = scales.clip * iter_scale_;
+  UpdateStep step = whole;
+  step.rate *= whole.share;
   absl::InlinedVector<float*, 4> slots(history.size());
   for (const UpdateSegment& segment : segments) {
     if (segment.statistic) {
-      ApplyStatistic(segment, weights_in, weights_out, mean);
+      ApplyStatistic(step.share, segment, weights_in, weights_out, mean);
       continue;
     }
     BlobMultipliers multipliers = segment.multipliers;
@@ -110,14 +127,16 @@ void ChunkUpdate::Apply(const UpdateStep& step, const UpdateScales& scales,
   }
 }
 
-void ChunkUpdate::ApplyStatistic(const UpdateSegment& segment,
+void ChunkUpdate::ApplyStatistic(float share, const UpdateSegment& segment,
                                  absl::Span<const float> weights_in,
                                  absl::Span<float> weights_out,
                                  absl::Span<const float> mean) const {
-  const float fraction = segment.moving_average_fraction;
+  float fraction = segment.moving_average_fraction;
+  if (share != 1) fraction = std::pow(fraction, share);
+  const float scale = share * iter_scale_;
   const int64_t end = segment.offset + segment.count;
   for (int64_t i = segment.offset; i < end; ++i)
-    weights_out[i] = fraction * weights_in[i] + mean[i] * iter_scale_;
+    weights_out[i] = fraction * weights_in[i] + mean[i] * scale;
 }
 
 }  // namespace cssp

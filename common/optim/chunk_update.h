@@ -37,12 +37,18 @@ struct UpdateScales {
 // LARS scales each blob's rate, g being the gradient just before decay:
 //   lars_eta * |w| / (|g| + weight_decay * decay_mult * |w|),
 // or 1 where |w| or |g| is 0 (a bias that starts at 0 still learns).
+// A step's `share` x < 1 is one worker's part of a clock (PER_PUSH): the rate,
+// and with it decay, is multiplied by x, and statistics do
+//   value = fraction^x * value + x * mean / iter_size.
 class ChunkUpdate {
  public:
   static absl::StatusOr<std::unique_ptr<ChunkUpdate>> Create(
       const caffe::SolverParameter& solver);
 
   const UpdateRule& rule() const { return *rule_; }
+  // InvalidArgument unless a clock may be applied worker by worker: a rule that
+  // is linear in the gradient, and no LARS.
+  absl::Status CheckSeparable() const;
   // Whether norms over all chunks are needed before any Apply: clip_gradients
   // or LARS.
   bool needs_norms() const { return clip_ >= 0 || lars_eta_ > 0; }
@@ -63,6 +69,8 @@ class ChunkUpdate {
   // are taken in that order.
   UpdateScales Scales(absl::Span<const UpdateSegment> blobs, int64_t block,
                       absl::Span<const double> partials) const;
+  // Clipping alone, of a gradient whose squared norm is known.
+  UpdateScales ClipScales(double squared_norm) const;
 
   // `mean` is the mean over contributors of the sum over iter_size passes, and
   // is overwritten.  weights_out may equal weights_in; history[k] has the
@@ -84,7 +92,7 @@ class ChunkUpdate {
 
   float LarsRate(const UpdateSegment& blob, float clip, double squared_gradient,
                  double squared_weights) const;
-  void ApplyStatistic(const UpdateSegment& segment,
+  void ApplyStatistic(float share, const UpdateSegment& segment,
                       absl::Span<const float> weights_in,
                       absl::Span<float> weights_out,
                       absl::Span<const float> mean) const;

@@ -18,6 +18,7 @@ namespace cssp {
 struct UpdateStep {
   float rate = 0;      // learning rate of this clock, lr_mult not applied
   int64_t update = 0;  // 0-based count of updates made: Adam's t is update + 1
+  float share = 1;     // of a clock that this update is (ChunkUpdate)
 };
 
 // Per blob.

@@ -8,6 +8,7 @@
 
 #include "absl/types/span.h"
 #include "common/optim/chunk_update.h"
+#include "common/ps/freshness.h"
 #include "common/ps/slab_layout.h"
 #include "server/shard/buffer_pool.h"
 
@@ -38,10 +39,10 @@ struct ParkedExact {
   uint32_t sequence = 0;
 };
 
-// Eager values under way to one worker.
+// Values under way to one worker, and the newest it has been sent.
 struct Delivery {
   int in_flight = 0;
-  int64_t sent_version = -1;
+  ps::Freshness sent{.row = -1, .own = -1};
 };
 
 struct ChunkState {
@@ -52,8 +53,8 @@ struct ChunkState {
   const int id;         // in the model
   const int64_t count;  // floats
   std::vector<UpdateSegment> segments;
-  int64_t version = kNotReady;
-  BufferRef values;                // of `version`
+  int64_t version = kNotReady;     // clocks of which every update is in
+  BufferRef values;
   std::vector<BufferRef> history;  // updated in place
   std::vector<Part> parts;         // [clock mod window][rank]
   int64_t highest_clock = -1;      // of any part held or read answered

@@ -1,8 +1,10 @@
-// One job's share of the parameters on one server: sums the workers' gradients
-// clock by clock, applies the update rule and decides who may read what when.
+// One job's share of the parameters on one server: takes the workers'
+// gradients, applies the update rule and decides who may read what when.
 //
-//   OnPush -> parts -> (all in) sum -> [norms of all shards] -> apply
-//          -> version + 1 -> parked pulls, eager values, cuts
+//   OnPush -> parts -> (update mode) apply -> parked pulls, eager values, cuts
+//
+// The update mode is a subclass, chosen at Create: PerClockShard applies the
+// mean of a clock once all its parts are in, PerPushShard one worker's clock.
 #ifndef CSSP_SERVER_SHARD_SHARD_H_
 #define CSSP_SERVER_SHARD_SHARD_H_
 
@@ -16,14 +18,13 @@
 #include "common/optim/chunk_update.h"
 #include "common/optim/learning_rate_policy.h"
 #include "common/optim/plateau.h"
+#include "common/ps/freshness.h"
 #include "common/ps/messages.h"
 #include "common/ps/slab_layout.h"
 #include "proto/control.pb.h"
 #include "server/shard/buffer_pool.h"
 #include "server/shard/chunk_table.h"
 #include "server/shard/cut_keeper.h"
-#include "server/shard/loss_book.h"
-#include "server/shard/norm_exchange.h"
 #include "server/shard/order_book.h"
 #include "server/shard/shard_counters.h"
 #include "server/shard/vector_clock.h"
@@ -69,17 +70,19 @@ struct ShardOptions {
 };
 
 // Thread-confined: the shard thread.  No I/O, no time, no threads.  Invariants:
-//  1. A chunk goes from version v to v + 1 once, when the part of every
-//     contributor of clock v is in, summed in rank order.
-//  2. A part is taken once: identity is (job epoch, rank, clock, chunk).
-//  3. A pull of clock c is answered as soon as version >= c - s, never before.
-//  4. Values are written out of place: a version once sent never changes.
+//  1. A part is taken once: identity is (job epoch, rank, clock, chunk).
+//  2. Values with every update of clocks < row, and of the reader's own < own,
+//     answer a read of clock c as soon as row >= c - s and own >= c, never
+//     before (ps::Freshness).
+//  3. Values are written out of place: what was sent once never changes.
 class Shard {
  public:
-  // InvalidArgument: the solver or the map; Unimplemented: PER_PUSH, lazy pull.
+  // InvalidArgument: the solver, the map, or a solver that the update mode
+  // cannot have.
   static absl::StatusOr<std::unique_ptr<Shard>> Create(ps::SlabLayout layout,
                                                        ShardOptions options,
                                                        ShardOutput& output);
+  virtual ~Shard() = default;
 
   // ---- Connections.  `peer` speaks for `rank` from now on; kFenced when a
   // newer incarnation has been seen or this one was declared dead.
@@ -102,10 +105,14 @@ class Shard {
   void OnSubscribe(PeerId peer, const ps::MessageHeader& header);
   // Memory of a SendValues is free again.
   void OnValuesSent(PeerId peer, uint32_t chunk);
-  // False: partials that cannot be.
-  bool OnNorms(int server, int64_t clock, absl::Span<const double> partials);
+  // False: partials that cannot be, or that this shard has no use for.
+  virtual bool OnNorms(int server, int64_t clock,
+                       absl::Span<const double> partials) {
+    return false;
+  }
   // (Re)connected: sends again what `server` may lack.
-  void OnServerConnected(int server);
+  virtual void OnServerConnected(int server) {}
+  virtual bool exchanges_norms() const { return false; }
 
   // ---- Control.
   // InvalidArgument, FailedPrecondition (fenced).
@@ -118,14 +125,20 @@ class Shard {
   // Loads a slot of a chunk from a checkpoint; `last`: the chunk opens.
   void Restore(uint32_t chunk, int slot, absl::Span<const float> floats,
                bool last);
+  // One worker's history of a chunk, instead of slot 1 and before slot 0.
+  // REQUIRES: rank < worker_histories().
+  virtual void RestoreWorkerHistory(uint32_t chunk, int rank,
+                                    absl::Span<const float> floats) {}
   control::ShardStatusResponse Status() const;
 
   const ps::SlabLayout& layout() const { return layout_; }
   const ShardOptions& options() const { return options_; }
   const ShardCounters& counters() const { return counters_; }
+  // History slots as Caffe has them: what is initialised and exported.
   int num_history() const { return update_->rule().num_history(); }
+  // Arrays that a durable cut holds after those.
+  virtual int worker_histories() const { return 0; }
   const std::vector<ChunkState>& chunks() const { return table_.chunks(); }
-  bool exchanges_norms() const { return norms_ != nullptr; }
   int64_t bytes() const { return table_.bytes(); }
   int64_t min_clock() const { return clocks_.min(); }
   int64_t done(int rank) const { return clocks_.done(rank); }
@@ -133,7 +146,7 @@ class Shard {
   int64_t min_version() const;
   int64_t max_version() const;
 
- private:
+ protected:
   struct Worker {
     uint32_t incarnation = 0;
     PeerId peer = 0;
@@ -141,41 +154,54 @@ class Shard {
     bool gone = false;
     int64_t due_from = 0;  // first clock to which it contributes
   };
+  struct Parts {  // what Create has made of the options
+    std::unique_ptr<ChunkUpdate> update;
+    LearningRatePolicy rates;
+    std::optional<PlateauTracker> plateau;  // lr_policy plateau
+    int history_arrays = 1;                 // of a chunk
+  };
 
-  Shard(ps::SlabLayout layout, ShardOptions options,
-        std::unique_ptr<ChunkUpdate> update, LearningRatePolicy rates,
+  // Takes what it uses of `parts`, and leaves the plateau.
+  Shard(ps::SlabLayout layout, ShardOptions options, Parts&& parts,
         ShardOutput& output);
 
-  // Closing clocks (shard.cc).
-  bool Required(int rank, int64_t clock) const;
-  bool AllIn(const ChunkState& chunk) const;
-  void Advance(ChunkState& chunk);
-  void AdvanceAll();
-  bool AdvanceNormed();
-  void Sum(ChunkState& chunk);
-  void Apply(ChunkState& chunk, const UpdateScales& scales);
-  void AddNorms(ChunkState& chunk);
-  void Opened(ChunkState& chunk, int64_t version);
-  void Publish(ChunkState& chunk);
-  void KeepCut(ChunkState& chunk);
-  void AdvanceEmpty();
-  void SendEagerly(ChunkState& chunk, int rank);
-  void DecideLoss();
-  void SendOwnNorms(int64_t clock);
-  void SendOwnNorms(int server, int64_t clock);
-  int64_t OpenedClock() const;
+  // ---- What an update mode decides.
+  // Would this push be taken?  Its chunk is ready, its sender no older
+  // incarnation; identity and windows are the mode's to judge.
+  virtual ps::Reason Admit(const ChunkState& chunk,
+                           const ps::MessageHeader& push) const = 0;
+  // A part has been taken and counted: applies what can be applied.
+  virtual void OnPart(ChunkState& chunk, int rank) = 0;
+  // A tick has been counted.
+  virtual void OnTick(const control::Tick& tick) = 0;
+  // Members or orders have changed: applies what can be applied.
+  virtual void AdvanceAll() = 0;
+  // How fresh the chunk's values are to `rank`.  REQUIRES: ready.
+  virtual ps::Freshness FreshnessFor(const ChunkState& chunk,
+                                     int rank) const = 0;
+  // Whether a subscriber that was sent `sent` is to get `now` unasked.
+  virtual bool WorthSending(int rank, const ps::Freshness& sent,
+                            const ps::Freshness& now) const = 0;
+  // A history slot (1..) of initial values or of a cut; and the other way
+  // round: copies for a durable cut.
+  virtual void FillHistory(ChunkState& chunk, int slot,
+                           absl::Span<const float> floats) = 0;
+  virtual void SaveHistory(ChunkState& chunk,
+                           std::vector<BufferRef>* arrays) = 0;
+  // For cuts: where a rate that follows the loss stands.
+  virtual std::optional<PlateauState> plateau() const { return std::nullopt; }
 
-  // Requests (shard_requests.cc).
-  bool ValidRank(int rank) const {
-    return rank >= 0 && rank < options_.workers;
-  }
-  ps::Reason Raise(int rank, uint32_t incarnation);
-  void Forget(int rank);
-  void FillSlot(ChunkState& chunk, int slot, absl::Span<const float> floats);
-  void Reply(PeerId peer, const ps::MessageHeader& request, ps::Reason reason);
-  void Answer(PeerId peer, const ChunkState& chunk, uint32_t sequence);
-  void ReleaseExact(ChunkState& chunk);
-  ps::MessageHeader ValuesHeader(const ChunkState& chunk) const;
+  // ---- What the modes share (shard.cc).
+  // Whether a clock has to wait for this rank's part.
+  bool Required(int rank, int64_t clock) const;
+  // The chunk has every update of the clocks before `version`: keeps a cut that
+  // is due, and publishes.
+  void Opened(ChunkState& chunk, int64_t version);
+  // New values: who waits for them gets them, then who subscribes.
+  void Publish(ChunkState& chunk);
+  // Copies what belongs to blobs, so that the padding stays zero.
+  static void CopySegments(const ChunkState& chunk,
+                           absl::Span<const float> from, absl::Span<float> to);
 
   const ps::SlabLayout layout_;
   const ShardOptions options_;
@@ -186,15 +212,27 @@ class Shard {
   VectorClock clocks_;
   OrderBook orders_;
   CutKeeper cuts_;
-  // Null: no clipping, LARS or plateau, or no gradients here.
-  std::unique_ptr<NormExchange> norms_;
-  std::optional<PlateauTracker> plateau_;
-  LossBook losses_;
-  std::vector<UpdateSegment> blobs_;     // the whole model, for the norms
   std::vector<Worker> workers_;
-  std::vector<double> partials_;  // scratch
-  int64_t empty_version_;         // of a shard without chunks
   ShardCounters counters_;
+
+ private:
+  void KeepCut(ChunkState& chunk);
+  void AdvanceEmpty();
+  void SendEagerly(ChunkState& chunk, int rank);
+  int64_t OpenedClock() const;
+
+  // Requests (shard_requests.cc).
+  bool ValidRank(int rank) const {
+    return rank >= 0 && rank < options_.workers;
+  }
+  ps::Reason Raise(int rank, uint32_t incarnation);
+  void Forget(int rank);
+  void Reply(PeerId peer, const ps::MessageHeader& request, ps::Reason reason);
+  void Answer(ChunkState& chunk, int rank, uint32_t sequence);
+  void ReleaseExact(ChunkState& chunk);
+  ps::MessageHeader ValuesHeader(const ChunkState& chunk) const;
+
+  int64_t empty_version_;  // of a shard without chunks
 };
 
 }  // namespace cssp

@@ -86,15 +86,12 @@ ps::Reason Shard::CheckPush(const ps::MessageHeader& header) const {
     return ps::Reason::kFenced;
   }
   if (!chunk->ready()) return ps::Reason::kNotReady;
-  if (header.clock < chunk->version) return ps::Reason::kDuplicate;
-  if (header.clock > chunk->version + options_.max_staleness ||
-      !clocks_.CanCount(header.rank, header.clock)) {
+  const ps::Reason reason = Admit(*chunk, header);
+  if (reason != ps::Reason::kNone) return reason;
+  if (!clocks_.CanCount(header.rank, header.clock)) {
     return ps::Reason::kTooFarAhead;
   }
   if (chunk->Holds(header.rank, header.clock)) return ps::Reason::kDuplicate;
-  if (chunk->summed && header.clock == chunk->version) {
-    return ps::Reason::kDuplicate;  // its clock is summed, waiting for norms
-  }
   if (!Required(header.rank, header.clock)) return ps::Reason::kFenced;
   if (header.based_on < header.clock - orders_.Staleness(header.clock)) {
     return ps::Reason::kTooStale;
@@ -117,7 +114,7 @@ void Shard::OnPush(PeerId peer, const ps::MessageHeader& header,
   ++counters_.staleness[std::min<int64_t>(
       age, ShardCounters::kStalenessBuckets - 1)];
   clocks_.CountPush(header.rank, header.clock);
-  Advance(chunk);
+  OnPart(chunk, header.rank);
 }
 
 // ---- Initial values ---------------------------------------------------------
@@ -141,24 +138,17 @@ void Shard::OnInit(PeerId peer, const ps::MessageHeader& header,
 void Shard::Restore(uint32_t id, int slot, absl::Span<const float> floats,
                     bool last) {
   ChunkState& chunk = *table_.Find(id);
-  FillSlot(chunk, slot, floats);
+  if (slot == 0) {
+    CopySegments(chunk, floats, chunk.values.floats());
+  } else {
+    FillHistory(chunk, slot, floats);
+  }
   chunk.init_slots |= uint64_t{1} << slot;
   if (last) chunk.init_last = std::max(chunk.init_last, slot);
   if (chunk.init_last < 0) return;
   const uint64_t wanted = (uint64_t{2} << chunk.init_last) - 1;
   if ((chunk.init_slots & wanted) != wanted) return;
   Opened(chunk, options_.start_clock);
-  Advance(chunk);
-}
-
-// Only what belongs to blobs, so that the padding stays zero.
-void Shard::FillSlot(ChunkState& chunk, int slot,
-                     absl::Span<const float> floats) {
-  BufferRef& array = slot == 0 ? chunk.values : chunk.history[slot - 1];
-  for (const UpdateSegment& segment : chunk.segments) {
-    std::copy_n(floats.begin() + segment.offset, segment.count,
-                array.floats().begin() + segment.offset);
-  }
 }
 
 // ---- Reads ------------------------------------------------------------------
@@ -175,11 +165,16 @@ ps::MessageHeader Shard::ValuesHeader(const ChunkState& chunk) const {
   return header;
 }
 
-void Shard::Answer(PeerId peer, const ChunkState& chunk, uint32_t sequence) {
+void Shard::Answer(ChunkState& chunk, int rank, uint32_t sequence) {
+  const ps::Freshness fresh = FreshnessFor(chunk, rank);
+  Delivery& delivery = chunk.deliveries[rank];
+  ++delivery.in_flight;
+  delivery.sent = fresh;
   ps::MessageHeader header = ValuesHeader(chunk);
+  header.based_on = fresh.own;
   header.sequence = sequence;
   ++counters_.values_sent;
-  output_.SendValues(peer, header, chunk.values);
+  output_.SendValues(workers_[rank].peer, header, chunk.values);
 }
 
 void Shard::OnPull(PeerId peer, const ps::MessageHeader& header) {
@@ -192,13 +187,11 @@ void Shard::OnPull(PeerId peer, const ps::MessageHeader& header) {
     return Reply(peer, header, ps::Reason::kFenced);
   }
   if (chunk->ready() &&
-      chunk->version >= header.clock - orders_.Staleness(header.clock)) {
+      FreshnessFor(*chunk, header.rank)
+          .FitFor(header.clock, orders_.Staleness(header.clock))) {
     // A late duplicate of an answered pull must not look like a new clock.
     chunk->highest_clock = std::max(chunk->highest_clock, header.clock);
-    Delivery& delivery = chunk->deliveries[header.rank];
-    ++delivery.in_flight;
-    delivery.sent_version = chunk->version;
-    return Answer(peer, *chunk, header.sequence);
+    return Answer(*chunk, header.rank, header.sequence);
   }
   ParkedPull& pull = chunk->parked[header.rank];
   if (pull.parked && pull.clock > header.clock) return;
@@ -216,8 +209,10 @@ void Shard::OnSubscribe(PeerId peer, const ps::MessageHeader& header) {
   workers_[header.rank].subscribed = true;
   for (ChunkState& chunk : table_.chunks()) {
     // The subscriber pulls its first version itself.
+    if (!chunk.ready()) continue;
     Delivery& delivery = chunk.deliveries[header.rank];
-    delivery.sent_version = std::max(delivery.sent_version, chunk.version);
+    const ps::Freshness now = FreshnessFor(chunk, header.rank);
+    if (now.NewerThan(delivery.sent)) delivery.sent = now;
   }
 }
 
@@ -310,13 +305,7 @@ absl::StatusOr<control::TickAck> Shard::Tick(const control::Tick& tick) {
   }
   RETURN_IF_ERROR(
       clocks_.Tick(tick.rank(), tick.clock(), tick.pushes(), tick.finished()));
-  if (norms_ != nullptr && norms_->DecidesLoss() &&
-      tick.clock() >= norms_->current() &&
-      !(tick.finished() && tick.pushes() == 0)) {
-    losses_.Add(tick.rank(), tick.clock(), tick.loss());
-    DecideLoss();
-  }
-  if (tick.finished()) AdvanceAll();
+  OnTick(tick);
   AdvanceEmpty();
   control::TickAck ack;
   ack.set_min_clock(clocks_.min());

@@ -305,19 +305,10 @@ TEST(ShardTest, AShardWithoutChunksHasItsPartInCuts) {
   EXPECT_EQ(rig.output.cuts[1].clock, 4);
 }
 
-TEST(ShardTest, WhatIsNotThereYetIsSaid) {
+TEST(ShardTest, RefusesAMapThatCannotBe) {
   RecordingOutput output;
   auto layout = *ps::SlabLayout::Create({TestBlob("w", 4)}, 0);
   ShardOptions options = Options(1, 0);
-  options.chunk_server = {0};
-  options.update = control::PER_PUSH;
-  EXPECT_TRUE(
-      absl::IsUnimplemented(Shard::Create(layout, options, output).status()));
-  options.update = control::PER_CLOCK;
-  options.lazy_pull = true;
-  EXPECT_TRUE(
-      absl::IsUnimplemented(Shard::Create(layout, options, output).status()));
-  options.lazy_pull = false;
   options.chunk_server = {1};
   EXPECT_TRUE(
       absl::IsInvalidArgument(Shard::Create(layout, options, output).status()));

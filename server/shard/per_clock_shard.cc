@@ -1,0 +1,241 @@
+#include "server/shard/per_clock_shard.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/container/inlined_vector.h"
+
+namespace cssp {
+
+PerClockShard::PerClockShard(ps::SlabLayout layout, ShardOptions options,
+                             Parts parts, ShardOutput& output)
+    : Shard(std::move(layout), std::move(options), std::move(parts), output),
+      plateau_(std::move(parts.plateau)),
+      losses_(options_.workers) {
+  if (!update_->needs_norms() && !rates_.follows_loss()) return;
+  const NormExchange::Place place = {.servers = options_.servers,
+                                     .self = options_.self,
+                                     .width = update_->norms_per_block(),
+                                     .with_loss = rates_.follows_loss()};
+  auto norms = std::make_unique<NormExchange>(
+      layout_, options_.chunk_server, place, options_.start_clock);
+  if (!norms->Participates(options_.self)) return;
+  norms_ = std::move(norms);
+  for (const ps::BlobSpec& blob : layout_.blobs()) {
+    blobs_.push_back({.count = blob.count,
+                      .multipliers = {blob.lr_mult, blob.decay_mult},
+                      .statistic = blob.statistic});
+  }
+}
+
+ps::Reason PerClockShard::Admit(const ChunkState& chunk,
+                                const ps::MessageHeader& push) const {
+  if (push.clock < chunk.version) return ps::Reason::kDuplicate;
+  if (push.clock > chunk.version + options_.max_staleness) {
+    return ps::Reason::kTooFarAhead;
+  }
+  if (chunk.summed && push.clock == chunk.version) {
+    return ps::Reason::kDuplicate;  // its clock is summed, waiting for norms
+  }
+  return ps::Reason::kNone;
+}
+
+bool PerClockShard::AllIn(const ChunkState& chunk) const {
+  if (!chunk.ready() || chunk.summed || !orders_.MayClose(chunk.version)) {
+    return false;
+  }
+  bool any = false;
+  for (int rank = 0; rank < options_.workers; ++rank) {
+    const bool held = chunk.Holds(rank, chunk.version);
+    if (!held && Required(rank, chunk.version)) return false;
+    any = any || held;
+  }
+  return any;
+}
+
+void PerClockShard::Advance(ChunkState& chunk) {
+  while (AllIn(chunk)) {
+    Sum(chunk);
+    if (norms_ == nullptr) {
+      Apply(chunk, UpdateScales());
+      continue;
+    }
+    chunk.summed = true;
+    AddNorms(chunk);
+    if (AdvanceNormed()) AdvanceAll();
+    return;
+  }
+}
+
+void PerClockShard::AdvanceAll() {
+  for (ChunkState& chunk : table_.chunks()) Advance(chunk);
+  DecideLoss();
+}
+
+void PerClockShard::Sum(ChunkState& chunk) {
+  absl::InlinedVector<const float*, 16> parts;
+  absl::InlinedVector<uint32_t, 16> samples;
+  const int64_t clock = chunk.version;
+  for (int rank = 0; rank < options_.workers; ++rank) {
+    if (chunk.Holds(rank, clock)) {
+      const Part& part = chunk.PartOf(rank, clock);
+      parts.push_back(part.gradient.floats().data());
+      samples.push_back(part.samples);
+    } else if (orders_.IsMember(rank, clock) &&
+               clock < clocks_.finished_at(rank)) {
+      ++counters_.incomplete;
+    }
+  }
+  chunk.mean = chunk.part_pool.Take();
+  const absl::Span<float> mean = chunk.mean.floats();
+  const bool equal =
+      std::all_of(samples.begin(), samples.end(),
+                  [&](uint32_t n) { return n == samples.front(); });
+  if (equal) {
+    SumParts(parts, 1.0f / static_cast<float>(parts.size()), mean);
+  } else {
+    double total = 0;
+    for (uint32_t n : samples) total += n;
+    absl::InlinedVector<float, 16> weights;
+    for (uint32_t n : samples) weights.push_back(static_cast<float>(n / total));
+    WeightedSumParts(parts, weights, mean);
+  }
+  for (int rank = 0; rank < options_.workers; ++rank) {
+    Part& part = chunk.PartOf(rank, clock);
+    if (part.clock == clock) part = Part();
+  }
+}
+
+// `scales` come with the norms; statistics alone (no gradient in this shard)
+// take none.
+void PerClockShard::Apply(ChunkState& chunk, const UpdateScales& scales) {
+  BufferRef next = chunk.value_pool.Take();
+  absl::InlinedVector<float*, 4> history;
+  for (BufferRef& array : chunk.history) {
+    history.push_back(array.floats().data());
+  }
+  const int plateau_step = plateau_ ? plateau_->state().step : 0;
+  const UpdateStep step = {.rate = rates_.Rate(chunk.version, plateau_step),
+                           .update = chunk.version};
+  update_->Apply(step, scales, chunk.segments, chunk.values.floats(),
+                 next.floats(), absl::MakeSpan(history), chunk.mean.floats());
+  chunk.values = std::move(next);
+  chunk.mean.Reset();
+  chunk.summed = false;
+  ++counters_.applied;
+  Opened(chunk, chunk.version + 1);
+}
+
+void PerClockShard::AddNorms(ChunkState& chunk) {
+  partials_.clear();
+  update_->NormPartials(chunk.segments, chunk.values.floats(),
+                        chunk.mean.floats(), ps::SlabLayout::kBlock,
+                        &partials_);
+  if (norms_->AddOwn(chunk.id, chunk.version, partials_)) {
+    SendOwnNorms(chunk.version);
+  }
+}
+
+void PerClockShard::OnTick(const control::Tick& tick) {
+  if (norms_ != nullptr && norms_->DecidesLoss() &&
+      tick.clock() >= norms_->current() &&
+      !(tick.finished() && tick.pushes() == 0)) {
+    losses_.Add(tick.rank(), tick.clock(), tick.loss());
+    DecideLoss();
+  }
+  if (tick.finished()) AdvanceAll();
+}
+
+// Once every contributor has ticked the clock that is to be applied next.
+void PerClockShard::DecideLoss() {
+  if (norms_ == nullptr || !norms_->DecidesLoss()) return;
+  const int64_t clock = norms_->current();
+  if (norms_->HasLoss(clock)) return;
+  for (int rank = 0; rank < options_.workers; ++rank) {
+    if (Required(rank, clock) && !losses_.Has(rank, clock)) return;
+  }
+  const std::optional<double> mean = losses_.Mean(clock);
+  if (!mean.has_value()) return;
+  losses_.Prune(clock + 1);
+  if (norms_->AddLoss(clock, *mean)) SendOwnNorms(clock);
+  if (AdvanceNormed()) AdvanceAll();
+}
+
+void PerClockShard::SendOwnNorms(int64_t clock) {
+  for (int server = 0; server < options_.servers; ++server) {
+    SendOwnNorms(server, clock);
+  }
+}
+
+void PerClockShard::SendOwnNorms(int server, int64_t clock) {
+  if (server == options_.self || !norms_->Participates(server)) return;
+  std::vector<double> own = norms_->Own(clock);
+  if (!own.empty()) output_.SendNorms(server, clock, std::move(own));
+}
+
+// Applies a clock whose norms are all in; whether it did.
+bool PerClockShard::AdvanceNormed() {
+  const int64_t clock = norms_->current();
+  if (!norms_->Complete(clock)) return false;
+  // Chunks that hold statistics only add no norms: they may lag behind.
+  for (const ChunkState& chunk : table_.chunks()) {
+    if (!chunk.summed || chunk.version != clock) return false;
+  }
+  const UpdateScales scales =
+      update_->Scales(blobs_, ps::SlabLayout::kBlock, norms_->All(clock));
+  if (plateau_) {
+    plateau_->Observe(clock, static_cast<float>(norms_->Loss(clock)));
+  }
+  norms_->Applied(clock);
+  for (ChunkState& chunk : table_.chunks()) Apply(chunk, scales);
+  return true;
+}
+
+bool PerClockShard::OnNorms(int server, int64_t clock,
+                    absl::Span<const double> partials) {
+  if (norms_ == nullptr || server < 0 || server >= options_.servers ||
+      server == options_.self || !norms_->Participates(server) ||
+      !norms_->AddPeer(server, clock, partials)) {
+    return false;
+  }
+  if (AdvanceNormed()) AdvanceAll();
+  return true;
+}
+
+void PerClockShard::OnServerConnected(int server) {
+  if (norms_ == nullptr || server < 0 || server >= options_.servers) return;
+  // The peer may be one clock behind us.
+  for (int64_t clock : {norms_->current() - 1, norms_->current()}) {
+    SendOwnNorms(server, clock);
+  }
+}
+
+ps::Freshness PerClockShard::FreshnessFor(const ChunkState& chunk,
+                                          int rank) const {
+  return {.row = chunk.version};
+}
+
+bool PerClockShard::WorthSending(int rank, const ps::Freshness& sent,
+                                 const ps::Freshness& now) const {
+  return now.row > sent.row && now.row < clocks_.finished_at(rank);
+}
+
+void PerClockShard::FillHistory(ChunkState& chunk, int slot,
+                                absl::Span<const float> floats) {
+  CopySegments(chunk, floats, chunk.history[slot - 1].floats());
+}
+
+void PerClockShard::SaveHistory(ChunkState& chunk,
+                                std::vector<BufferRef>* arrays) {
+  for (const BufferRef& array : chunk.history) {
+    arrays->push_back(chunk.value_pool.Take());
+    CopySegments(chunk, array.floats(), arrays->back().floats());
+  }
+}
+
+std::optional<PlateauState> PerClockShard::plateau() const {
+  if (!plateau_) return std::nullopt;
+  return plateau_->state();
+}
+
+}  // namespace cssp

@@ -1,0 +1,68 @@
+// Update mode PER_CLOCK: a chunk takes the mean of a clock's parts once.
+//
+//   parts -> (all in) sum -> [norms of all shards, loss] -> apply
+//         -> version + 1
+#ifndef CSSP_SERVER_SHARD_PER_CLOCK_SHARD_H_
+#define CSSP_SERVER_SHARD_PER_CLOCK_SHARD_H_
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "server/shard/loss_book.h"
+#include "server/shard/norm_exchange.h"
+#include "server/shard/shard.h"
+
+namespace cssp {
+
+// Thread-confined: the shard thread.  Invariants, beyond Shard's:
+//  1. A chunk goes from version v to v + 1 once, when the part of every
+//     contributor of clock v is in, summed in rank order.
+//  2. Chunks move by themselves: no tick is waited for.
+//  3. A reader of clock c gets a version v with c - s <= v <= c, never a
+//     partial clock; its own part stands in an open clock.
+class PerClockShard final : public Shard {
+ public:
+  PerClockShard(ps::SlabLayout layout, ShardOptions options, Parts parts,
+                ShardOutput& output);
+
+  bool OnNorms(int server, int64_t clock,
+               absl::Span<const double> partials) override;
+  void OnServerConnected(int server) override;
+  bool exchanges_norms() const override { return norms_ != nullptr; }
+
+ private:
+  ps::Reason Admit(const ChunkState& chunk,
+                   const ps::MessageHeader& push) const override;
+  void OnPart(ChunkState& chunk, int rank) override { Advance(chunk); }
+  void OnTick(const control::Tick& tick) override;
+  void AdvanceAll() override;
+  ps::Freshness FreshnessFor(const ChunkState& chunk, int rank) const override;
+  bool WorthSending(int rank, const ps::Freshness& sent,
+                    const ps::Freshness& now) const override;
+  void FillHistory(ChunkState& chunk, int slot,
+                   absl::Span<const float> floats) override;
+  void SaveHistory(ChunkState& chunk, std::vector<BufferRef>* arrays) override;
+  std::optional<PlateauState> plateau() const override;
+
+  bool AllIn(const ChunkState& chunk) const;
+  void Advance(ChunkState& chunk);
+  void Sum(ChunkState& chunk);
+  void Apply(ChunkState& chunk, const UpdateScales& scales);
+  void AddNorms(ChunkState& chunk);
+  bool AdvanceNormed();
+  void DecideLoss();
+  void SendOwnNorms(int64_t clock);
+  void SendOwnNorms(int server, int64_t clock);
+
+  // Null: no clipping, LARS or plateau, or no gradients here.
+  std::unique_ptr<NormExchange> norms_;
+  std::optional<PlateauTracker> plateau_;
+  LossBook losses_;
+  std::vector<UpdateSegment> blobs_;     // the whole model, for the norms
+  std::vector<double> partials_;         // scratch
+};
+
+}  // namespace cssp
+
+#endif  // CSSP_SERVER_SHARD_PER_CLOCK_SHARD_H_

@@ -1,0 +1,217 @@
+#include "server/shard/per_push_shard.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/container/inlined_vector.h"
+#include "absl/memory/memory.h"
+#include "common/base/status_macros.h"
+
+namespace cssp {
+
+absl::StatusOr<std::unique_ptr<Shard>> PerPushShard::Create(
+    ps::SlabLayout layout, ShardOptions options, Parts parts,
+    ShardOutput& output) {
+  RETURN_IF_ERROR(parts.update->CheckSeparable());
+  if (parts.plateau) {
+    return absl::InvalidArgumentError(
+        "lr_policy plateau follows the mean loss of a clock, which ssp_update "
+        "PER_PUSH does not have; use PER_CLOCK");
+  }
+  parts.history_arrays = options.workers;
+  return absl::WrapUnique<Shard>(new PerPushShard(
+      std::move(layout), std::move(options), std::move(parts), output));
+}
+
+PerPushShard::PerPushShard(ps::SlabLayout layout, ShardOptions options,
+                           Parts parts, ShardOutput& output)
+    : Shard(std::move(layout), std::move(options), std::move(parts), output),
+      lanes_(options_.workers),
+      row_(options_.start_clock) {
+  for (Lane& lane : lanes_) lane.applied = lane.complete = row_;
+}
+
+ps::Reason PerPushShard::Admit(const ChunkState& chunk,
+                               const ps::MessageHeader& push) const {
+  const int64_t applied = lanes_[push.rank].applied;
+  if (push.clock < applied) return ps::Reason::kDuplicate;
+  // A read needs the reader's own clocks, so a worker is hardly ever more than
+  // one clock beyond what is applied.
+  return push.clock > applied + options_.max_staleness
+             ? ps::Reason::kTooFarAhead
+             : ps::Reason::kNone;
+}
+
+void PerPushShard::OnTick(const control::Tick& tick) {
+  Lane& lane = lanes_[tick.rank()];
+  if (update_->needs_norms() && tick.pushes() > 0 &&
+      tick.clock() >= lane.applied) {
+    lane.norms[tick.clock()] = tick.squared_norm();
+  }
+  Settle(tick.rank());
+}
+
+void PerPushShard::Settle(int rank) {
+  const int64_t end = clocks_.finished_at(rank);
+  const int64_t complete = std::min(clocks_.done(rank), end);
+  // Another's finish may have moved the minimum, even without a clock of ours.
+  if (complete != kClockInfinity) {
+    lanes_[rank].complete = std::max(lanes_[rank].complete, complete);
+  }
+  AdvanceAll();
+}
+
+void PerPushShard::AdvanceAll() {
+  for (int rank = 0; rank < options_.workers; ++rank) JoinOrLeave(rank);
+  MoveRow();  // without an update, if somebody has left
+  for (bool applied = true; applied;) {  // a cut may have let others go on
+    applied = false;
+    for (int rank = 0; rank < options_.workers; ++rank) {
+      for (; CanApply(rank); applied = true) ApplyClock(rank);
+    }
+  }
+}
+
+void PerPushShard::JoinOrLeave(int rank) {
+  Lane& lane = lanes_[rank];
+  const Worker& worker = workers_[rank];
+  if (lane.joined != worker.gone) return;
+  lane.joined = !worker.gone;
+  if (lane.joined) {
+    lane.applied = lane.complete = std::max(lane.applied, worker.due_from);
+    lane.norms.clear();
+  }
+  for (ChunkState& chunk : table_.chunks()) {
+    for (int slot = 0; slot < chunk.window; ++slot) {
+      Part& part = chunk.parts[slot * options_.workers + rank];
+      if (part.clock >= lane.complete || lane.joined) part = Part();
+    }
+    const absl::Span<float> history = chunk.history[rank].floats();
+    if (lane.applied == lane.complete) {
+      std::fill(history.begin(), history.end(), 0.0f);
+    }
+  }
+}
+
+bool PerPushShard::CanApply(int rank) const {
+  const Lane& lane = lanes_[rank];
+  return lane.applied < lane.complete && orders_.MayClose(lane.applied) &&
+         !HeldByCut(lane.applied);
+}
+
+bool PerPushShard::HeldByCut(int64_t clock) const {
+  for (int64_t cut = row_ + 1; cut <= clock; ++cut) {
+    if (cuts_.KindAt(cut, orders_).any()) return true;
+  }
+  return false;
+}
+
+float PerPushShard::ShareOf(int rank, int64_t clock) const {
+  const double own = lanes_[rank].samples;
+  double all = own;
+  for (int other = 0; other < options_.workers; ++other) {
+    if (other == rank || !Required(other, clock)) continue;
+    const uint32_t samples = lanes_[other].samples;
+    all += samples > 0 ? samples : own;
+  }
+  return static_cast<float>(own / all);
+}
+
+void PerPushShard::ApplyClock(int rank) {
+  Lane& lane = lanes_[rank];
+  const int64_t clock = lane.applied;
+  UpdateScales scales;
+  if (update_->needs_norms()) {
+    scales = update_->ClipScales(lane.norms[clock]);
+    lane.norms.erase(lane.norms.begin(), lane.norms.upper_bound(clock));
+  }
+  for (const ChunkState& chunk : table_.chunks()) {
+    if (!chunk.Holds(rank, clock)) continue;
+    lane.samples =
+        chunk.parts[clock % chunk.window * chunk.workers + rank].samples;
+  }
+  UpdateStep step{.rate = rates_.Rate(clock), .update = clock};
+  step.share = ShareOf(rank, clock);
+  for (ChunkState& chunk : table_.chunks()) {
+    // A tick that covers fewer pushes than chunks: those have no update.
+    if (!chunk.Holds(rank, clock)) {
+      ++counters_.incomplete;
+      continue;
+    }
+    Part part = std::exchange(chunk.PartOf(rank, clock), Part());
+    BufferRef next = chunk.value_pool.Take();
+    float* history = chunk.history[rank].floats().data();
+    update_->Apply(step, scales, chunk.segments, chunk.values.floats(),
+                   next.floats(), absl::MakeSpan(&history, 1),
+                   part.gradient.floats());
+    chunk.values = std::move(next);
+    ++counters_.applied;
+  }
+  ++lane.applied;
+  if (MoveRow()) return;
+  for (ChunkState& chunk : table_.chunks()) Publish(chunk);
+}
+
+bool PerPushShard::MoveRow() {
+  int64_t least = kClockInfinity, most = row_;
+  for (int rank = 0; rank < options_.workers; ++rank) {
+    const int64_t applied = lanes_[rank].applied;
+    most = std::max(most, applied);
+    if (Required(rank, applied)) least = std::min(least, applied);
+  }
+  const int64_t row = least == kClockInfinity ? most : least;
+  if (row <= row_) return false;
+  row_ = row;
+  for (ChunkState& chunk : table_.chunks()) {
+    if (chunk.ready()) Opened(chunk, row_);
+  }
+  return true;
+}
+
+ps::Freshness PerPushShard::FreshnessFor(const ChunkState& chunk,
+                                         int rank) const {
+  return {.row = chunk.version, .own = lanes_[rank].applied};
+}
+
+// Once a clock: when the values let the reader begin it.
+bool PerPushShard::WorthSending(int rank, const ps::Freshness& sent,
+                                const ps::Freshness& now) const {
+  const int64_t next = now.own;
+  if (next >= clocks_.finished_at(rank)) return false;
+  const int64_t staleness = orders_.Staleness(next);
+  return now.FitFor(next, staleness) && !sent.FitFor(next, staleness);
+}
+
+// Slot 1 is the sum over workers, dealt out evenly.
+void PerPushShard::FillHistory(ChunkState& chunk, int slot,
+                               absl::Span<const float> floats) {
+  const float* const sum = floats.data();
+  BufferRef share = chunk.part_pool.Take();
+  SumParts(absl::MakeConstSpan(&sum, 1),
+           1.0f / static_cast<float>(options_.workers), share.floats());
+  for (BufferRef& history : chunk.history) {
+    CopySegments(chunk, share.floats(), history.floats());
+  }
+}
+
+void PerPushShard::RestoreWorkerHistory(uint32_t id, int rank,
+                                        absl::Span<const float> floats) {
+  ChunkState& chunk = *table_.Find(id);
+  CopySegments(chunk, floats, chunk.history[rank].floats());
+}
+
+void PerPushShard::SaveHistory(ChunkState& chunk,
+                               std::vector<BufferRef>* arrays) {
+  absl::InlinedVector<const float*, 16> histories;
+  for (const BufferRef& history : chunk.history) {
+    histories.push_back(history.floats().data());
+  }
+  arrays->push_back(chunk.value_pool.Take());
+  SumParts(histories, 1.0f, arrays->back().floats());
+  for (const BufferRef& history : chunk.history) {
+    arrays->push_back(chunk.value_pool.Take());
+    CopySegments(chunk, history.floats(), arrays->back().floats());
+  }
+}
+
+}  // namespace cssp

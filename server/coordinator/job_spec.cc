@@ -106,6 +106,18 @@ absl::Status CheckStraggler(const JobSpec& spec) {
                           spec.workers(), " and FACTOR 1..1000"));
 }
 
+absl::Status CheckBackup(const JobSpec& spec) {
+  if (spec.backup() == 0) return absl::OkStatus();
+  RETURN_IF_ERROR(CheckRange("backup", spec.backup(), 0, spec.workers() - 1));
+  if (spec.ssp_update() != control::PER_CLOCK)
+    return Bad("backup", "only PER_CLOCK has clocks to leave someone out of");
+  if (spec.tables_size() > 0)
+    return Bad("backup", "tables take every worker's increments");
+  if (spec.solver().lr_policy() == "plateau")
+    return Bad("backup", "lr_policy plateau follows every worker's loss");
+  return absl::OkStatus();
+}
+
 absl::Status CheckStart(const JobSpec& spec) {
   const int starts = !spec.resume_checkpoint().empty() +
                      !spec.snapshot_file().empty() +
@@ -160,6 +172,7 @@ absl::Status ValidateJobSpec(const JobSpec& spec) {
   RETURN_IF_ERROR(
       CheckRange("request_id's length", spec.request_id().size(), 0, 128));
   RETURN_IF_ERROR(CheckStraggler(spec));
+  RETURN_IF_ERROR(CheckBackup(spec));
   RETURN_IF_ERROR(CheckStart(spec));
   return spec.tables_size() > 0 ? CheckTables(spec)
                                 : CheckSolver(spec.solver());

@@ -46,6 +46,7 @@ bool MaySay(int rank, MessageType type) {
     case MessageType::kPullExact:
       return rank >= -1;
     case MessageType::kNorms:
+    case MessageType::kContributors:
       return rank <= -2;
     case MessageType::kGoodbye:
     case MessageType::kHello:  // repeated: acknowledged again
@@ -136,7 +137,7 @@ absl::Duration DataPlane::UntilDue() {
   absl::Time due = time_.Now() + absl::Milliseconds(200);
   for (const auto& [id, peer] : peers_) due = std::min(due, peer.deadline);
   for (auto& [number, job] : jobs_) {
-    if (!job->shard().exchanges_norms()) continue;
+    if (!job->shard().has_peers()) continue;
     for (const JobShard::PeerServer& server : job->peer_servers()) {
       if (server.endpoint == kNoEndpoint) due = std::min(due, server.retry_at);
     }
@@ -183,6 +184,13 @@ Reason DataPlane::CheckSize(Peer& peer, const MessageHeader& header) const {
     return header.payload_bytes % sizeof(double) == 0 ? Reason::kNone
                                                       : Reason::kBadLength;
   }
+  if (header.type == MessageType::kContributors) {
+    const size_t most = shard.options().workers * sizeof(int32_t);
+    return header.payload_bytes % sizeof(int32_t) == 0 &&
+                   header.payload_bytes <= most
+               ? Reason::kNone
+               : Reason::kBadLength;
+  }
   if (header.type == MessageType::kHello) {
     return header.payload_bytes <= kMaxTokenBytes ? Reason::kNone
                                                   : Reason::kBadLength;
@@ -224,6 +232,7 @@ uint8_t* DataPlane::OnArrival(EndpointId id, absl::Span<const uint8_t> bytes,
   if (peer.outgoing) {  // a server answers our Hello
     return payload_bytes == 0 ? &nothing_ : nullptr;
   }
+  MessageHeader answer = *header;
   Reason reason = Check(peer, *header);
   if (reason != Reason::kNone && peer.job == nullptr) {
     CountBad();
@@ -233,8 +242,11 @@ uint8_t* DataPlane::OnArrival(EndpointId id, absl::Span<const uint8_t> bytes,
   if (reason == Reason::kNone && peer.job != nullptr) {
     reason = CheckSize(peer, *header);
   }
+  if (reason == Reason::kLate) {
+    answer.based_on = peer.job->shard().version(header->chunk);
+  }
   if (reason != Reason::kNone) {
-    Refuse(id, *header, reason);
+    Refuse(id, answer, reason);
     return nullptr;
   }
   return Land(id, peer, *header);
@@ -328,6 +340,8 @@ void DataPlane::Dispatch(EndpointId id, Peer& peer, const MessageHeader& header,
       return shard.OnSubscribe(id, header);
     case MessageType::kNorms:
       return OnNorms(id, peer, header, payload);
+    case MessageType::kContributors:
+      return OnContributors(id, peer, header, payload);
     case MessageType::kTableInc:
     case MessageType::kTableGet:
       return OnTableMessage(id, peer, header, payload);
@@ -399,13 +413,31 @@ void DataPlane::OnNorms(EndpointId id, Peer& peer, const MessageHeader& header,
   }
 }
 
+void DataPlane::OnContributors(EndpointId id, Peer& peer,
+                               const MessageHeader& header,
+                               absl::Span<const uint8_t> payload) {
+  std::vector<int32_t> ranks;
+  for (size_t at = 0; at + sizeof(int32_t) <= payload.size();
+       at += sizeof(int32_t)) {
+    uint32_t rank = 0;
+    for (size_t i = 0; i < sizeof(rank); ++i) {
+      rank |= uint32_t{payload[at + i]} << (8 * i);
+    }
+    ranks.push_back(static_cast<int32_t>(rank));
+  }
+  if (!peer.job->shard().OnContributors(-2 - peer.rank, header.clock, ranks)) {
+    CountBad();
+    Refuse(id, header, Reason::kBadMessage);
+  }
+}
+
 // ---- Ends -------------------------------------------------------------------
 
 void DataPlane::Refuse(EndpointId id, const MessageHeader& request,
                        Reason reason) {
   MessageHeader header = request;
-  header.type = reason == Reason::kDuplicate ? MessageType::kPushAck
-                                             : MessageType::kRefused;
+  header.type = ps::IsAcknowledged(reason) ? MessageType::kPushAck
+                                           : MessageType::kRefused;
   header.reason = reason;
   header.flags = 0;
   header.payload_bytes = 0;
@@ -413,8 +445,9 @@ void DataPlane::Refuse(EndpointId id, const MessageHeader& request,
   VLOG(1) << "refused " << ps::ToString(request) << ": "
           << ps::ReasonName(reason);
   if (options_.metrics) {
-    (reason == Reason::kDuplicate ? options_.metrics->duplicates
-                                  : options_.metrics->refused)
+    (reason == Reason::kLate        ? options_.metrics->late
+     : reason == Reason::kDuplicate ? options_.metrics->duplicates
+                                    : options_.metrics->refused)
         ->Increment();
     if (reason == Reason::kTooStale) {
       options_.metrics->refused_stale->Increment();

@@ -105,6 +105,8 @@ class DataPlane : private TransportHandler, private JobSender {
   void SendJobReply(PeerId peer, const ps::MessageHeader& header) override;
   void SendJobNorms(JobShard& job, int server, int64_t clock,
                     std::vector<double> partials) override;
+  void SendJobContributors(JobShard& job, int server, int64_t clock,
+                           std::vector<int32_t> ranks) override;
   void SendJobBody(JobShard& job, PeerId peer, const ps::MessageHeader& header,
                    std::string body) override;
   void JobCutReady(JobShard& job, const RetainedCut& cut) override;
@@ -121,6 +123,9 @@ class DataPlane : private TransportHandler, private JobSender {
   void OnHelloAck(EndpointId id, Peer& peer);
   void OnNorms(EndpointId id, Peer& peer, const ps::MessageHeader& header,
                absl::Span<const uint8_t> payload);
+  void OnContributors(EndpointId id, Peer& peer,
+                      const ps::MessageHeader& header,
+                      absl::Span<const uint8_t> payload);
   void OnTableMessage(EndpointId id, Peer& peer,
                       const ps::MessageHeader& header,
                       absl::Span<const uint8_t> body);

@@ -20,9 +20,10 @@ constexpr absl::Duration kUnreachable = absl::Seconds(1);
 
 // ---- Other servers ----------------------------------------------------------
 
-// Only a job that clips has anything to say to its other servers.
+// Only a job that clips or has backup workers has anything to say to its other
+// servers.
 void DataPlane::ConnectServers(JobShard& job, absl::Time now) {
-  if (!job.shard().exchanges_norms()) return;
+  if (!job.shard().has_peers()) return;
   std::vector<JobShard::PeerServer>& servers = job.peer_servers();
   for (int i = 0; i < static_cast<int>(servers.size()); ++i) {
     JobShard::PeerServer& server = servers[i];
@@ -126,6 +127,23 @@ void DataPlane::SendJobNorms(JobShard& job, int server, int64_t clock,
   Outgoing outgoing;
   outgoing.norms = std::move(partials);
   SendWith(to.endpoint, header, payload, std::move(outgoing));
+}
+
+void DataPlane::SendJobContributors(JobShard& job, int server, int64_t clock,
+                                    std::vector<int32_t> ranks) {
+  const JobShard::PeerServer& to = job.peer_servers()[server];
+  if (!to.ready) return;  // sent when it is: OnServerConnected
+  MessageHeader header = job.Header(MessageType::kContributors);
+  header.clock = clock;
+  std::string body;
+  for (const int32_t rank : ranks) {
+    for (int i = 0; i < 4; ++i) {
+      body.push_back(static_cast<char>(static_cast<uint32_t>(rank) >> (8 * i)));
+    }
+  }
+  header.payload_crc = Crc32c(body.data(), body.size());
+  header.flags = ps::kFlagHasCrc;
+  SendBody(to.endpoint, header, std::move(body));
 }
 
 void DataPlane::SendJobBody(JobShard& job, PeerId peer,

@@ -32,6 +32,7 @@ ShardOptions OptionsFrom(const control::OpenShardRequest& request) {
   options.update = spec.ssp_update();
   options.lazy_pull = spec.lazy_pull();
   options.wait_for_dead = spec.wait_for_dead();
+  options.backup = spec.backup();
   options.start_clock = request.start_clock();
   options.job = request.job_number();
   options.job_epoch = request.job_epoch();

@@ -32,6 +32,8 @@ class JobSender {
   virtual void SendJobReply(PeerId peer, const ps::MessageHeader& header) = 0;
   virtual void SendJobNorms(JobShard& job, int server, int64_t clock,
                             std::vector<double> partials) = 0;
+  virtual void SendJobContributors(JobShard& job, int server, int64_t clock,
+                                   std::vector<int32_t> ranks) = 0;
   virtual void SendJobBody(JobShard& job, PeerId peer,
                            const ps::MessageHeader& header,
                            std::string body) = 0;
@@ -72,7 +74,7 @@ class JobShard : private ShardOutput {
   // What has been counted since the last call is added to `metrics`.
   void ReportMetrics(ShardHostMetrics& metrics);
 
-  // Our connections to the job's other servers, for norms.  By server index.
+  // Our connections to the job's other servers.  By server index.
   struct PeerServer {
     std::string address;
     EndpointId endpoint = kNoEndpoint;
@@ -103,6 +105,10 @@ class JobShard : private ShardOutput {
   void SendNorms(int server, int64_t clock,
                  std::vector<double> partials) override {
     sender_.SendJobNorms(*this, server, clock, std::move(partials));
+  }
+  void SendContributors(int server, int64_t clock,
+                        std::vector<int32_t> ranks) override {
+    sender_.SendJobContributors(*this, server, clock, std::move(ranks));
   }
   void CutReady(const RetainedCut& cut) override {
     sender_.JobCutReady(*this, cut);

@@ -8,6 +8,9 @@ ShardHostMetrics::ShardHostMetrics(MetricsRegistry& r)
                               "Bytes of gradient chunks that arrived.")),
       duplicates(r.AddCounter("cssp_shard_duplicates_total",
                               "Repeated pushes, acknowledged and dropped.")),
+      late(r.AddCounter("cssp_shard_late_parts_total",
+                        "Pushes of clocks that were closed without them "
+                        "(backup workers), acknowledged and dropped.")),
       refused(r.AddCounter("cssp_shard_refused_total",
                            "Requests refused, for any reason.")),
       refused_stale(r.AddCounter(
@@ -63,6 +66,7 @@ void ShardHostMetrics::Add(const ShardCounters& now,
                            const ShardCounters& before) {
   pushes->Add(now.pushes - before.pushes);
   duplicates->Add(now.duplicates - before.duplicates);
+  late->Add(now.late - before.late);
   values_sent->Add(now.values_sent - before.values_sent);
   eager_sent->Add(now.eager_sent - before.eager_sent);
   parked_total->Add(now.parked_total - before.parked_total);

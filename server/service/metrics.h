@@ -17,6 +17,7 @@ struct ShardHostMetrics {
   Counter* pushes;
   Counter* push_bytes;
   Counter* duplicates;
+  Counter* late;
   Counter* refused;
   Counter* refused_stale;
   Counter* values_sent;

@@ -60,6 +60,7 @@ struct ChunkState {
   int64_t highest_clock = -1;      // of any part held or read answered
   bool summed = false;             // `mean` waits for the other shards' norms
   BufferRef mean;
+  bool hollow = false;             // `mean` is of nobody's: values stay
   uint64_t init_slots = 0;         // bit i: slot i initialised
   int init_last = -1;              // highest slot that will be
   std::vector<ParkedPull> parked;  // by rank

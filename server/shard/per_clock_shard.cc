@@ -6,12 +6,22 @@
 #include "absl/container/inlined_vector.h"
 
 namespace cssp {
+namespace {
+
+// The server that decides who contributes, where there are backup workers.
+constexpr int kDecider = 0;
+
+}  // namespace
 
 PerClockShard::PerClockShard(ps::SlabLayout layout, ShardOptions options,
                              Parts parts, ShardOutput& output)
     : Shard(std::move(layout), std::move(options), std::move(parts), output),
       plateau_(std::move(parts.plateau)),
       losses_(options_.workers) {
+  if (options_.backup > 0) {
+    contributors_ = std::make_unique<Contributors>(options_.workers,
+                                                   options_.start_clock);
+  }
   if (!update_->needs_norms() && !rates_.follows_loss()) return;
   const NormExchange::Place place = {.servers = options_.servers,
                                      .self = options_.self,
@@ -30,6 +40,7 @@ PerClockShard::PerClockShard(ps::SlabLayout layout, ShardOptions options,
 
 ps::Reason PerClockShard::Admit(const ChunkState& chunk,
                                 const ps::MessageHeader& push) const {
+  if (IsLate(push, chunk)) return ps::Reason::kLate;
   if (push.clock < chunk.version) return ps::Reason::kDuplicate;
   if (push.clock > chunk.version + options_.max_staleness) {
     return ps::Reason::kTooFarAhead;
@@ -40,12 +51,20 @@ ps::Reason PerClockShard::Admit(const ChunkState& chunk,
   return ps::Reason::kNone;
 }
 
+// Whether a part of `rank` belongs to `clock`, once it is known who does.
+bool PerClockShard::Contributes(int rank, int64_t clock) const {
+  return contributors_ == nullptr || contributors_->Contains(clock, rank);
+}
+
 bool PerClockShard::AllIn(const ChunkState& chunk) const {
-  if (!chunk.ready() || chunk.summed || !orders_.MayClose(chunk.version)) {
+  if (!chunk.ready() || chunk.summed || !orders_.MayClose(chunk.version) ||
+      (contributors_ != nullptr && !contributors_->Knows(chunk.version))) {
     return false;
   }
-  bool any = false;
+  // A decided clock closes even when all who were to contribute have died.
+  bool any = contributors_ != nullptr;
   for (int rank = 0; rank < options_.workers; ++rank) {
+    if (!Contributes(rank, chunk.version)) continue;
     const bool held = chunk.Holds(rank, chunk.version);
     if (!held && Required(rank, chunk.version)) return false;
     any = any || held;
@@ -67,9 +86,19 @@ void PerClockShard::Advance(ChunkState& chunk) {
   }
 }
 
-void PerClockShard::AdvanceAll() {
+void PerClockShard::AdvanceChunks() {
   for (ChunkState& chunk : table_.chunks()) Advance(chunk);
+}
+
+void PerClockShard::AdvanceAll() {
+  Decide();
+  AdvanceChunks();
   DecideLoss();
+}
+
+void PerClockShard::OnPart(ChunkState& chunk, int rank) {
+  Decide();
+  Advance(chunk);
 }
 
 void PerClockShard::Sum(ChunkState& chunk) {
@@ -77,6 +106,7 @@ void PerClockShard::Sum(ChunkState& chunk) {
   absl::InlinedVector<uint32_t, 16> samples;
   const int64_t clock = chunk.version;
   for (int rank = 0; rank < options_.workers; ++rank) {
+    if (!Contributes(rank, clock)) continue;
     if (chunk.Holds(rank, clock)) {
       const Part& part = chunk.PartOf(rank, clock);
       parts.push_back(part.gradient.floats().data());
@@ -91,7 +121,10 @@ void PerClockShard::Sum(ChunkState& chunk) {
   const bool equal =
       std::all_of(samples.begin(), samples.end(),
                   [&](uint32_t n) { return n == samples.front(); });
-  if (equal) {
+  chunk.hollow = parts.empty();
+  if (chunk.hollow) {
+    std::fill(mean.begin(), mean.end(), 0.0f);
+  } else if (equal) {
     SumParts(parts, 1.0f / static_cast<float>(parts.size()), mean);
   } else {
     double total = 0;
@@ -109,6 +142,11 @@ void PerClockShard::Sum(ChunkState& chunk) {
 // `scales` come with the norms; statistics alone (no gradient in this shard)
 // take none.
 void PerClockShard::Apply(ChunkState& chunk, const UpdateScales& scales) {
+  if (std::exchange(chunk.hollow, false)) {
+    chunk.mean.Reset();
+    chunk.summed = false;
+    return Opened(chunk, chunk.version + 1);
+  }
   BufferRef next = chunk.value_pool.Take();
   absl::InlinedVector<float*, 4> history;
   for (BufferRef& array : chunk.history) {
@@ -124,6 +162,10 @@ void PerClockShard::Apply(ChunkState& chunk, const UpdateScales& scales) {
   chunk.summed = false;
   ++counters_.applied;
   Opened(chunk, chunk.version + 1);
+  // Another server may be behind by as much as a reader may.
+  if (contributors_ != nullptr && &chunk == &table_.chunks().front()) {
+    contributors_->Prune(min_version() - options_.max_staleness - 2);
+  }
 }
 
 void PerClockShard::AddNorms(ChunkState& chunk) {
@@ -143,6 +185,7 @@ void PerClockShard::OnTick(const control::Tick& tick) {
     losses_.Add(tick.rank(), tick.clock(), tick.loss());
     DecideLoss();
   }
+  Decide();
   if (tick.finished()) AdvanceAll();
 }
 
@@ -203,11 +246,72 @@ bool PerClockShard::OnNorms(int server, int64_t clock,
 }
 
 void PerClockShard::OnServerConnected(int server) {
-  if (norms_ == nullptr || server < 0 || server >= options_.servers) return;
+  if (server < 0 || server >= options_.servers) return;
+  if (contributors_ != nullptr && options_.self == kDecider) {
+    for (int64_t clock = contributors_->oldest(); clock < contributors_->next();
+         ++clock) {
+      output_.SendContributors(server, clock, contributors_->Ranks(clock));
+    }
+  }
+  if (norms_ == nullptr) return;
   // The peer may be one clock behind us.
   for (int64_t clock : {norms_->current() - 1, norms_->current()}) {
     SendOwnNorms(server, clock);
   }
+}
+
+// ---- Backup workers ---------------------------------------------------------
+
+// The deciding shard settles a clock as soon as enough workers have completed
+// it: tick and pushes.  The dead are waited for no longer, and do not count as
+// having contributed: their parts may be missing elsewhere.
+void PerClockShard::Decide() {
+  if (contributors_ == nullptr || options_.self != kDecider) return;
+  while (orders_.MayClose(contributors_->next())) {
+    const int64_t clock = contributors_->next();
+    int members = 0, able = 0;
+    std::vector<int32_t> ready;
+    for (int rank = 0; rank < options_.workers; ++rank) {
+      members += orders_.IsMember(rank, clock);
+      if (!Required(rank, clock)) continue;
+      ++able;
+      if (clocks_.done(rank) > clock) ready.push_back(rank);
+    }
+    const int needed = std::max(1, std::min(members - options_.backup, able));
+    if (static_cast<int>(ready.size()) < needed) return;
+    for (int server = 0; server < options_.servers; ++server) {
+      if (server == options_.self) continue;
+      output_.SendContributors(server, clock, ready);
+    }
+    Settle(clock, ready);
+  }
+}
+
+bool PerClockShard::Settle(int64_t clock, absl::Span<const int32_t> ranks) {
+  const bool known = contributors_->Knows(clock);
+  if (!contributors_->Add(clock, ranks)) return false;
+  if (known || !contributors_->Knows(clock)) return true;
+  for (int rank = 0; rank < options_.workers; ++rank) {
+    if (!Contributes(rank, clock)) clocks_.Close(rank, clock);
+  }
+  AdvanceChunks();
+  AdvanceEmpty();
+  return true;
+}
+
+bool PerClockShard::OnContributors(int server, int64_t clock,
+                                   absl::Span<const int32_t> ranks) {
+  return contributors_ != nullptr && server == kDecider &&
+         options_.self != kDecider && Settle(clock, ranks);
+}
+
+bool PerClockShard::IsLate(const ps::MessageHeader& push,
+                           const ChunkState& chunk) const {
+  if (contributors_ == nullptr) return false;
+  if (contributors_->Knows(push.clock)) {
+    return !contributors_->Contains(push.clock, push.rank);
+  }
+  return push.clock < chunk.version;
 }
 
 ps::Freshness PerClockShard::FreshnessFor(const ChunkState& chunk,

@@ -2,6 +2,9 @@
 //
 //   parts -> (all in) sum -> [norms of all shards, loss] -> apply
 //         -> version + 1
+//
+// With backup workers one server, the map's first, decides whose parts make up
+// a clock, by the ticks; the others hear it and wait for those parts only.
 #ifndef CSSP_SERVER_SHARD_PER_CLOCK_SHARD_H_
 #define CSSP_SERVER_SHARD_PER_CLOCK_SHARD_H_
 
@@ -17,7 +20,8 @@ namespace cssp {
 
 // Thread-confined: the shard thread.  Invariants, beyond Shard's:
 //  1. A chunk goes from version v to v + 1 once, when the part of every
-//     contributor of clock v is in, summed in rank order.
+//     contributor of clock v is in, summed in rank order; with backup workers
+//     the contributors are the same on every shard.
 //  2. Chunks move by themselves: no tick is waited for.
 //  3. A reader of clock c gets a version v with c - s <= v <= c, never a
 //     partial clock; its own part stands in an open clock.
@@ -29,12 +33,19 @@ class PerClockShard final : public Shard {
   bool OnNorms(int server, int64_t clock,
                absl::Span<const double> partials) override;
   void OnServerConnected(int server) override;
-  bool exchanges_norms() const override { return norms_ != nullptr; }
+  bool OnContributors(int server, int64_t clock,
+                      absl::Span<const int32_t> ranks) override;
+  bool has_peers() const override {
+    return norms_ != nullptr || contributors_ != nullptr;
+  }
+  const Contributors* contributors() const override {
+    return contributors_.get();
+  }
 
  private:
   ps::Reason Admit(const ChunkState& chunk,
                    const ps::MessageHeader& push) const override;
-  void OnPart(ChunkState& chunk, int rank) override { Advance(chunk); }
+  void OnPart(ChunkState& chunk, int rank) override;
   void OnTick(const control::Tick& tick) override;
   void AdvanceAll() override;
   ps::Freshness FreshnessFor(const ChunkState& chunk, int rank) const override;
@@ -45,18 +56,26 @@ class PerClockShard final : public Shard {
   void SaveHistory(ChunkState& chunk, std::vector<BufferRef>* arrays) override;
   std::optional<PlateauState> plateau() const override;
 
+  // Backup workers (contributors.h).
+  void Decide();
+  bool Settle(int64_t clock, absl::Span<const int32_t> ranks);
+  bool IsLate(const ps::MessageHeader& push, const ChunkState& chunk) const;
+  bool Contributes(int rank, int64_t clock) const;
+
   bool AllIn(const ChunkState& chunk) const;
   void Advance(ChunkState& chunk);
   void Sum(ChunkState& chunk);
   void Apply(ChunkState& chunk, const UpdateScales& scales);
   void AddNorms(ChunkState& chunk);
   bool AdvanceNormed();
+  void AdvanceChunks();
   void DecideLoss();
   void SendOwnNorms(int64_t clock);
   void SendOwnNorms(int server, int64_t clock);
 
   // Null: no clipping, LARS or plateau, or no gradients here.
   std::unique_ptr<NormExchange> norms_;
+  std::unique_ptr<Contributors> contributors_;  // null: no backup workers
   std::optional<PlateauTracker> plateau_;
   LossBook losses_;
   std::vector<UpdateSegment> blobs_;     // the whole model, for the norms

@@ -25,6 +25,11 @@ absl::Status CheckOptions(const ps::SlabLayout& layout,
       options.self >= options.servers) {
     return absl::InvalidArgumentError("start clock or server index is wrong");
   }
+  if (options.backup < 0 || options.backup >= options.workers) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("backup ", options.backup, " is outside 0..",
+                     options.workers - 1));
+  }
   if (options.chunk_server.size() != layout.chunks().size()) {
     return absl::InvalidArgumentError(
         absl::StrCat("the shard map has ", options.chunk_server.size(),
@@ -108,8 +113,6 @@ void Shard::KeepCut(ChunkState& chunk) {
   }
 }
 
-// A shard without chunks still has its (empty) part in every durable cut: it
-// goes by the ticks.
 void Shard::AdvanceEmpty() {
   if (!table_.chunks().empty()) return;
   const int64_t reached =
@@ -169,7 +172,15 @@ int64_t Shard::OpenedClock() const {
   for (const ChunkState& chunk : table_.chunks()) {
     opened = std::max({opened, chunk.version, chunk.highest_clock});
   }
+  if (contributors() != nullptr) {
+    opened = std::max(opened, contributors()->next() - 1);
+  }
   return opened;
+}
+
+int64_t Shard::version(uint32_t chunk) const {
+  const ChunkState* state = const_cast<ChunkTable&>(table_).Find(chunk);
+  return state == nullptr ? ChunkState::kNotReady : state->version;
 }
 
 int64_t Shard::min_version() const {

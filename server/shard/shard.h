@@ -24,6 +24,7 @@
 #include "proto/control.pb.h"
 #include "server/shard/buffer_pool.h"
 #include "server/shard/chunk_table.h"
+#include "server/shard/contributors.h"
 #include "server/shard/cut_keeper.h"
 #include "server/shard/order_book.h"
 #include "server/shard/shard_counters.h"
@@ -45,6 +46,9 @@ class ShardOutput {
   // This shard's partials of `clock`, for one other server.
   virtual void SendNorms(int server, int64_t clock,
                          std::vector<double> partials) = 0;
+  // Whose parts make up `clock`, for one other server (backup workers).
+  virtual void SendContributors(int server, int64_t clock,
+                                std::vector<int32_t> ranks) = 0;
   // A durable cut is complete; its arrays may be read until dropped.
   virtual void CutReady(const RetainedCut& cut) = 0;
 };
@@ -59,6 +63,9 @@ struct ShardOptions {
   control::SspUpdate update = control::PER_CLOCK;
   bool lazy_pull = false;
   bool wait_for_dead = false;
+  // Backup workers: a clock is the mean of the first P - backup that complete
+  // it (and of who else has by then), decided by the map's server 0.
+  int backup = 0;
   int64_t start_clock = 0;
   uint32_t job = 0;
   uint32_t job_epoch = 0;
@@ -112,7 +119,15 @@ class Shard {
   }
   // (Re)connected: sends again what `server` may lack.
   virtual void OnServerConnected(int server) {}
-  virtual bool exchanges_norms() const { return false; }
+  // A decision of the map's server 0.  False: one that cannot be.
+  virtual bool OnContributors(int server, int64_t clock,
+                              absl::Span<const int32_t> ranks) {
+    return false;
+  }
+  // Whether the job's servers have anything to say to each other.
+  virtual bool has_peers() const { return false; }
+  // Null: no backup workers.
+  virtual const Contributors* contributors() const { return nullptr; }
 
   // ---- Control.
   // InvalidArgument, FailedPrecondition (fenced).
@@ -142,6 +157,8 @@ class Shard {
   int64_t bytes() const { return table_.bytes(); }
   int64_t min_clock() const { return clocks_.min(); }
   int64_t done(int rank) const { return clocks_.done(rank); }
+  // -1: not ours, or not initialised.
+  int64_t version(uint32_t chunk) const;
   // Over chunks; -1 while one is not initialised.
   int64_t min_version() const;
   int64_t max_version() const;
@@ -199,6 +216,9 @@ class Shard {
   void Opened(ChunkState& chunk, int64_t version);
   // New values: who waits for them gets them, then who subscribes.
   void Publish(ChunkState& chunk);
+  // A shard without chunks still has its (empty) part in every durable cut: it
+  // goes by the ticks.
+  void AdvanceEmpty();
   // Copies what belongs to blobs, so that the padding stays zero.
   static void CopySegments(const ChunkState& chunk,
                            absl::Span<const float> from, absl::Span<float> to);
@@ -217,7 +237,6 @@ class Shard {
 
  private:
   void KeepCut(ChunkState& chunk);
-  void AdvanceEmpty();
   void SendEagerly(ChunkState& chunk, int rank);
   int64_t OpenedClock() const;
 

@@ -14,6 +14,7 @@ struct ShardCounters {
 
   int64_t pushes = 0;      // parts taken
   int64_t duplicates = 0;  // pushes acknowledged and dropped
+  int64_t late = 0;        // the same: their clock was closed without them
   int64_t values_sent = 0;
   int64_t eager_sent = 0;  // of these, unasked
   int64_t parked_total = 0;

@@ -274,8 +274,7 @@ void Shard::ReleaseExact(ChunkState& chunk) {
 void Shard::Reply(PeerId peer, const ps::MessageHeader& request,
                   ps::Reason reason) {
   ps::MessageHeader header = request;
-  const bool done =
-      reason == ps::Reason::kNone || reason == ps::Reason::kDuplicate;
+  const bool done = ps::IsAcknowledged(reason);
   header.type = done ? ps::MessageType::kPushAck : ps::MessageType::kRefused;
   header.reason = reason;
   header.flags = 0;
@@ -285,6 +284,10 @@ void Shard::Reply(PeerId peer, const ps::MessageHeader& request,
   header.job_epoch = options_.job_epoch;
   header.map_epoch = options_.map_epoch;
   if (reason == ps::Reason::kDuplicate) ++counters_.duplicates;
+  if (reason == ps::Reason::kLate) {
+    ++counters_.late;
+    header.based_on = version(request.chunk);
+  }
   if (!done) ++counters_.refused[static_cast<int>(reason)];
   output_.SendReply(peer, header);
 }

@@ -50,8 +50,7 @@ absl::Status VectorClock::Tick(int worker, int64_t clock, uint32_t pushes,
 
 void VectorClock::Advance(Lane& lane) {
   const int64_t before = lane.done;
-  while (!lane.open.empty() && lane.open.front().ticked &&
-         lane.open.front().pushes >= lane.open.front().expected) {
+  while (!lane.open.empty() && lane.open.front().complete()) {
     lane.open.pop_front();
     ++lane.done;
   }
@@ -60,6 +59,13 @@ void VectorClock::Advance(Lane& lane) {
     lane.open.clear();
   }
   if (lane.done != before) UpdateMin();
+}
+
+void VectorClock::Close(int worker, int64_t clock) {
+  Lane& lane = lanes_[worker];
+  if (clock < lane.done) return;
+  At(lane, clock).closed = true;
+  Advance(lane);
 }
 
 void VectorClock::Remove(int worker) {

@@ -17,7 +17,7 @@ inline constexpr int64_t kClockInfinity = std::numeric_limits<int64_t>::max();
 // Thread-confined: the shard.  Invariants:
 //  1. done(q) = clocks 0..done-1 of worker q are committed here: their ticks
 //     and every push that the ticks cover are in, whatever order the two
-//     channels delivered them in.
+//     channels delivered them in (or the clock was closed without q).
 //  2. min() = the minimum of done over the workers that still count.
 class VectorClock {
  public:
@@ -43,6 +43,9 @@ class VectorClock {
   // clock itself is the first that does not come.
   // InvalidArgument: a rank out of range, or a clock beyond kMaxOpenClocks.
   absl::Status Tick(int worker, int64_t clock, uint32_t pushes, bool finished);
+  // `clock` goes on without the worker: for it the clock is over, whatever of
+  // it still comes.
+  void Close(int worker, int64_t clock);
   // The worker no longer counts; Restore brings it back, due at `clock`.
   void Remove(int worker);
   void Restore(int worker, int64_t clock);
@@ -52,6 +55,10 @@ class VectorClock {
     uint32_t pushes = 0;
     uint32_t expected = 0;
     bool ticked = false;
+    bool closed = false;  // without this worker
+    bool complete() const {
+      return closed || (ticked && pushes >= expected);
+    }
   };
   struct Lane {
     int64_t done = 0;

@@ -27,6 +27,11 @@ class RecordingOutput : public ShardOutput {
     int64_t clock;
     std::vector<double> partials;
   };
+  struct ContributorsSent {
+    int server;
+    int64_t clock;
+    std::vector<int32_t> ranks;
+  };
   struct ReplySent {
     PeerId peer;
     ps::MessageHeader header;
@@ -42,6 +47,10 @@ class RecordingOutput : public ShardOutput {
                  std::vector<double> partials) override {
     norms.push_back({server, clock, std::move(partials)});
   }
+  void SendContributors(int server, int64_t clock,
+                        std::vector<int32_t> ranks) override {
+    contributors.push_back({server, clock, std::move(ranks)});
+  }
   void CutReady(const RetainedCut& cut) override { cuts.push_back(cut); }
 
   ps::Reason last_reason() const { return replies.back().header.reason; }
@@ -49,6 +58,7 @@ class RecordingOutput : public ShardOutput {
   std::vector<Values> values;
   std::vector<ReplySent> replies;
   std::vector<Norms> norms;
+  std::vector<ContributorsSent> contributors;
   std::vector<RetainedCut> cuts;
 };
 

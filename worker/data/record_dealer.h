@@ -15,33 +15,49 @@ namespace cssp {
 // A position counts every record dealt since the start of training, epoch after
 // epoch; the record at a position follows from the epoch's permutation.
 
-// From `from_clock` on, `workers` workers take `batch` records a pass, starting
-// at position `first_position`.
-struct Deal {
-  int64_t from_clock = 0;
-  int64_t first_position = 0;
-  int32_t workers = 1;
+// What one worker takes a pass.
+struct Share {
+  int32_t rank = 0;
   int64_t batch = 1;
 };
 
-// Immutable but for AddDeal, which its owner calls between clocks.
+// From `from_clock` on the workers of `shares` take records, in the order of
+// their ranks, starting at position `first_position`.
+struct Deal {
+  int64_t from_clock = 0;
+  int64_t first_position = 0;
+  std::vector<Share> shares;  // by rank, ascending
+
+  // Records a pass.
+  int64_t total() const;
+};
+
+// Ranks 0..workers-1, `batch` records each.
+std::vector<Share> EqualShares(int32_t workers, int64_t batch);
+
+// Who takes which records: membership and batches, piecewise by clock.
+// Immutable but for AddDeal and Prune, which its owner calls between clocks.
 //
 // Invariant: deals are ordered by clock; positions are dealt without gap or
-// overlap: position((c*iter_size + i)*P + r)*B + j within a deal.
+// overlap, clock by clock, pass by pass, rank by rank.
 class DealSchedule {
  public:
-  // InvalidArgument unless iter_size, workers and batch are at least 1.
-  static absl::StatusOr<DealSchedule> Create(int64_t start_clock,
-                                             int64_t first_position,
-                                             int32_t workers, int64_t batch,
-                                             int32_t iter_size);
+  // InvalidArgument: an iter_size or a batch below 1, nobody, ranks that do not
+  // ascend, a negative position.
+  static absl::StatusOr<DealSchedule> Create(Deal first, int32_t iter_size);
 
-  // From `from_clock` on other counts hold; positions go on without a gap.
+  // From `from_clock` on others take records, or other numbers of them;
+  // positions go on without a gap.  Replaces a deal from the same clock.
   // InvalidArgument when a later deal is already known.
-  absl::Status AddDeal(int64_t from_clock, int32_t workers, int64_t batch);
+  absl::Status AddDeal(int64_t from_clock, std::vector<Share> shares);
+  // Forgets deals that only clocks before `clock` need.
+  void Prune(int64_t clock);
 
-  // The position of item 0 of the batch that `rank` takes in pass `pass` of
-  // `clock`.  REQUIRES: clock >= the first deal's, 0 <= rank < workers.
+  // What `rank` takes in each pass of `clock`; 0: nothing.
+  // REQUIRES, here and below: clock >= the first deal's.
+  int64_t BatchOf(int64_t clock, int32_t rank) const;
+  // The position of item 0 of what `rank` takes in pass `pass` of `clock`; of a
+  // rank that takes nothing: where it would.
   int64_t FirstPosition(int64_t clock, int32_t pass, int32_t rank) const;
 
   const std::vector<Deal>& deals() const { return deals_; }

@@ -247,7 +247,7 @@ absl::Status Solver::AfterClock() {
     case LoopOrder::kStop:
       stop_ = true;
       break;
-    case LoopOrder::kRewind:
+    case LoopOrder::kJump:
       iter_ = sync_->next_clock();
       break;
   }

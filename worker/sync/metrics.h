@@ -30,6 +30,7 @@ struct SyncMetrics {
   Counter* const push_retries;
   Counter* const reconnects;
   Counter* const dropped_values;
+  Counter* const skipped_clocks;
 
  private:
   SyncMetrics(MetricsRegistry& r, const Labels& labels)
@@ -79,7 +80,12 @@ struct SyncMetrics {
                                 "Connections to servers made again.", labels)),
         dropped_values(r.AddCounter(
             "cssp_worker_dropped_values_total",
-            "Arriving versions refused for want of a slot.", labels)) {}
+            "Arriving versions refused for want of a slot.", labels)),
+        skipped_clocks(r.AddCounter(
+            "cssp_worker_skipped_clocks_total",
+            "Clocks closed without this worker that it did not compute "
+            "(backup workers).",
+            labels)) {}
 };
 
 }  // namespace cssp

@@ -11,9 +11,10 @@
 namespace cssp {
 
 ParamCache::ParamCache(const ps::SlabLayout& layout, absl::Span<float> slab,
-                       int64_t staleness)
+                       int64_t staleness, bool overtakable)
     : layout_(layout),
       slab_(slab),
+      overtakable_(overtakable),
       arena_(new float[static_cast<size_t>(layout.size()) * kSlots]),
       installed_(layout.chunks().size(), -1),
       read_clock_(layout.chunks().size(), -1),
@@ -69,7 +70,9 @@ void ParamCache::EndArrival(int chunk, const float* memory, bool ok) {
 ParamCache::Slot* ParamCache::NewestReadyLocked(int chunk, int64_t clock) {
   Slot* best = nullptr;
   for (Slot& slot : slots_[chunk]) {
-    if (slot.state != SlotState::kReady || slot.version > clock) continue;
+    if (slot.state != SlotState::kReady ||
+        (slot.version > clock && !overtakable_))
+      continue;
     if (best == nullptr || slot.version > best->version) best = &slot;
   }
   return best;

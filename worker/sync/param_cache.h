@@ -25,14 +25,16 @@ namespace cssp {
 // both touch the arrays outside the lock, never the same slot.
 //
 // Invariants, for a read of clock c with staleness s:
-// 1. the version v installed fulfils c - s <= v <= c;
+// 1. the version v installed fulfils c - s <= v <= c (overtakable: c - s <= v);
 // 2. a chunk keeps one version for the whole of a clock;
 // 3. a slot is free, receiving, ready or being installed.
 class ParamCache {
  public:
-  // `slab` is the net's weight slab; borrowed.
+  // `slab` is the net's weight slab; borrowed.  `overtakable`: a read may find
+  // a version beyond its clock (backup workers: that clock was closed without
+  // us, what we compute for it will be dropped).
   ParamCache(const ps::SlabLayout& layout, absl::Span<float> slab,
-             int64_t staleness);
+             int64_t staleness, bool overtakable = false);
 
   // ---- comm thread ----
   // Memory for an arriving version.  Null: the same or a newer one is there or
@@ -94,6 +96,7 @@ class ParamCache {
 
   const ps::SlabLayout& layout_;
   const absl::Span<float> slab_;
+  const bool overtakable_;
   std::unique_ptr<float[]> arena_;
   std::vector<int64_t> installed_;   // training thread
   std::vector<int64_t> read_clock_;  // training thread: last clock read for

@@ -33,7 +33,8 @@ struct ClockSummary {
 enum class LoopOrder {
   kContinue,
   kStop,     // cancelled: stop after this clock
-  kRewind,   // the job went back to an earlier cut: go on at next_clock()
+  kJump,     // go on at next_clock(): the job went back to an earlier cut, or
+             // clocks were closed without this worker
 };
 
 // Thread-confined: the training thread, but for GradientReady, which the net

@@ -63,6 +63,9 @@ class PsClientEvents {
                            bool ok) = 0;
   // The server holds the push (or has applied it), and its memory is free.
   virtual void OnPushDone(int chunk, int64_t clock) = 0;
+  // A push came late: its clock was closed without it, as were all clocks
+  // before `version`.  Its OnPushDone follows.
+  virtual void OnLate(int64_t version) {}
   // A pull was refused for good (kGone).
   virtual void OnPullRefused(const ps::MessageHeader& header) = 0;
   // Tables: the body of rows that were asked for; the server holds an

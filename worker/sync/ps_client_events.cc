@@ -79,9 +79,8 @@ void PsClient::OnMessage(EndpointId peer, absl::Span<const uint8_t> bytes,
       if (header->reason != Reason::kNone) return Refused(server, *header);
       return OnHelloAck(server, *header);
     case MessageType::kPushAck:
-      if (header->reason == Reason::kNone ||
-          header->reason == Reason::kDuplicate)
-        return Answered(server, *header);
+      if (header->reason == Reason::kLate) events_.OnLate(header->based_on);
+      if (ps::IsAcknowledged(header->reason)) return Answered(server, *header);
       return Refused(server, *header);
     case MessageType::kRefused:
       return Refused(server, *header);

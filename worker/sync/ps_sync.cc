@@ -51,7 +51,8 @@ PsSync::PsSync(JobSession& session, ps::SlabLayout layout,
       rank_(session.joined().rank()),
       fresh_wait_(session.spec().fresh_wait()),
       lazy_pull_(session.spec().lazy_pull()),
-      cache_(layout_, slabs.weights, session.spec().staleness()),
+      backup_(session.spec().backup() > 0),
+      cache_(layout_, slabs.weights, session.spec().staleness(), backup_),
       pipeline_(layout_, [this](int chunk, int64_t clock) {
         SendChunk(chunk, clock);
       }),
@@ -188,7 +189,7 @@ void PsSync::SendChunk(int chunk, int64_t clock) {
   client_->SendPush(
       {.chunk = chunk,
        .clock = clock,
-       .based_on = cache_.oldest_installed(),
+       .based_on = std::min(clock, cache_.oldest_installed()),
        .samples = options_.samples,
        .data = slabs_.gradients[static_cast<size_t>(clock % 2)].subspan(
            where.offset, where.count)});
@@ -205,6 +206,15 @@ absl::Status PsSync::EndClock(const ClockSummary& summary) {
   waited_ += clock_waited_;
   ran_ += duration;
   next_clock_ = summary.clock + 1;
+  // Clocks that are closed need nobody's part: on to the one that is open.
+  jumped_ = backup_ && reached_.load() > next_clock_;
+  if (jumped_) {
+    const int64_t reached = reached_.load();
+    if (options_.metrics != nullptr)
+      options_.metrics->skipped_clocks->Add(
+          static_cast<double>(reached - next_clock_));
+    next_clock_ = reached;
+  }
   ReportClock(summary, duration);
   return session_.failure();
 }
@@ -258,7 +268,8 @@ void PsSync::ReportClock(const ClockSummary& summary,
 }
 
 LoopOrder PsSync::order() {
-  return session_.stop_requested() ? LoopOrder::kStop : LoopOrder::kContinue;
+  if (session_.stop_requested()) return LoopOrder::kStop;
+  return jumped_ ? LoopOrder::kJump : LoopOrder::kContinue;
 }
 
 absl::Status PsSync::Finish() {
@@ -272,6 +283,12 @@ absl::Status PsSync::Finish() {
 }
 
 // ---- From other threads -----------------------------------------------------
+
+void PsSync::Reached(int64_t version) {
+  int64_t before = reached_.load();
+  while (before < version && !reached_.compare_exchange_weak(before, version)) {
+  }
+}
 
 void PsSync::Fail(const absl::Status& status) {
   cache_.Fail(status);
@@ -291,6 +308,7 @@ float* PsSync::OnValuesBegin(const ps::MessageHeader& header) {
         absl::StrCat("values of a wrong shape: ", ps::ToString(header))));
     return nullptr;
   }
+  Reached(header.clock);
   bool lost = false;
   float* memory = cache_.BeginArrival(static_cast<int>(header.chunk),
                                       header.clock, &lost);

@@ -88,6 +88,7 @@ class PsSync final : public ParameterSync, private PsClientEvents {
   absl::Duration MedianClock() const;
   void Fail(const absl::Status& status);
   void OnOrder(const control::Order& order);
+  void Reached(int64_t version);
 
   // PsClientEvents, on the comm thread.
   float* OnValuesBegin(const ps::MessageHeader& header) override;
@@ -95,6 +96,7 @@ class PsSync final : public ParameterSync, private PsClientEvents {
                    bool ok) override;
   void OnPushDone(int chunk, int64_t clock) override;
   void OnPullRefused(const ps::MessageHeader& header) override {}
+  void OnLate(int64_t version) override { Reached(version); }
   void OnReconnect(int server) override;
   void OnFatal(const absl::Status& status) override { Fail(status); }
 
@@ -106,6 +108,7 @@ class PsSync final : public ParameterSync, private PsClientEvents {
   const int rank_;
   const double fresh_wait_;
   const bool lazy_pull_;
+  const bool backup_;
   std::vector<int> chunk_server_;
   ParamCache cache_;
   GradientPipeline pipeline_;
@@ -114,10 +117,12 @@ class PsSync final : public ParameterSync, private PsClientEvents {
   std::vector<std::unique_ptr<TickStream>> ticks_;
   std::vector<uint32_t> pushes_;        // of this clock, per server
   std::atomic<int64_t> clock_{0};       // being trained
+  std::atomic<int64_t> reached_{0};     // newest version heard of, any chunk
   std::vector<int64_t> lost_;           // comm thread: versions refused
 
   // Training thread.
   int64_t next_clock_ = 0;
+  bool jumped_ = false;  // clocks before next_clock_ were closed without us
   absl::Time clock_begin_;
   absl::Duration clock_waited_, clock_fresh_, clock_injected_;
   absl::Duration fresh_budget_;

@@ -66,6 +66,7 @@ class ClusterSim::Server : public ShardOutput {
       sim_.network_.SendReliably(deliver);
     }
   }
+  void SendContributors(int, int64_t, std::vector<int32_t>) override {}
   void CutReady(const RetainedCut& cut) override {
     if (sim_.config_.dead_rank >= 0 || sim_.config_.clip) return;
     for (size_t i = 0; i < cut.chunks.size(); ++i) {

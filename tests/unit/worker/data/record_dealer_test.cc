@@ -73,16 +73,26 @@ TEST(RecordOrder, GivesEachRecordOnceAnEpoch) {
   }
 }
 
-// Positions that all workers take in clocks [0, clocks).
-std::vector<int64_t> Dealt(const DealSchedule& schedule, int32_t workers,
-                           int64_t batch, int32_t iter_size, int64_t from,
-                           int64_t clocks) {
+DealSchedule Schedule(int64_t clock, int64_t position, int32_t workers,
+                      int64_t batch, int32_t iter_size) {
+  auto schedule = DealSchedule::Create(
+      {clock, position, EqualShares(workers, batch)}, iter_size);
+  EXPECT_TRUE(schedule.ok()) << schedule.status();
+  return *std::move(schedule);
+}
+
+// Positions that the workers of `shares` take in `clocks` clocks from `from` on.
+std::vector<int64_t> Dealt(const DealSchedule& schedule,
+                           const std::vector<Share>& shares, int32_t iter_size,
+                           int64_t from, int64_t clocks) {
   std::vector<int64_t> positions;
   for (int64_t c = from; c < from + clocks; ++c)
     for (int32_t i = 0; i < iter_size; ++i)
-      for (int32_t r = 0; r < workers; ++r)
-        for (int64_t j = 0; j < batch; ++j)
-          positions.push_back(schedule.FirstPosition(c, i, r) + j);
+      for (const Share& share : shares) {
+        EXPECT_EQ(schedule.BatchOf(c, share.rank), share.batch);
+        for (int64_t j = 0; j < share.batch; ++j)
+          positions.push_back(schedule.FirstPosition(c, i, share.rank) + j);
+      }
   return positions;
 }
 
@@ -95,11 +105,10 @@ std::vector<int64_t> FirstN(int64_t n) {
 TEST(DealSchedule, DealsEveryPositionOnceForAnyCounts) {
   for (const int32_t workers : {1, 2, 3, 5}) {
     for (const int32_t iter_size : {1, 2, 3}) {
-      const auto schedule = DealSchedule::Create(0, 0, workers, 7, iter_size);
-      ASSERT_TRUE(schedule.ok());
-      const auto dealt = Dealt(*schedule, workers, 7, iter_size, 0, 10);
+      const DealSchedule schedule = Schedule(0, 0, workers, 7, iter_size);
       // In order, too: clock, pass, rank, item.
-      EXPECT_EQ(dealt, FirstN(10 * workers * iter_size * 7));
+      EXPECT_EQ(Dealt(schedule, EqualShares(workers, 7), iter_size, 0, 10),
+                FirstN(10 * workers * iter_size * 7));
     }
   }
 }
@@ -108,46 +117,93 @@ TEST(DealSchedule, AClocksRecordsDoNotDependOnTheNumberOfWorkers) {
   // The same effective batch of 60, cut in different ways.
   std::map<int, std::vector<int64_t>> of_workers;
   for (const int32_t workers : {1, 2, 3, 4, 6}) {
-    const auto schedule =
-        DealSchedule::Create(0, 0, workers, 60 / workers, 1);
-    ASSERT_TRUE(schedule.ok());
+    const DealSchedule schedule = Schedule(0, 0, workers, 60 / workers, 1);
     of_workers[workers] =
-        Dealt(*schedule, workers, 60 / workers, 1, 17, 1);
+        Dealt(schedule, EqualShares(workers, 60 / workers), 1, 17, 1);
   }
   for (const auto& [workers, positions] : of_workers)
     EXPECT_EQ(positions, of_workers[1]) << workers;
 }
 
-TEST(DealSchedule, GoesOnWithoutAGapWhenCountsChange) {
-  auto schedule = DealSchedule::Create(0, 0, 4, 5, 2);
-  ASSERT_TRUE(schedule.ok());
-  ASSERT_TRUE(schedule->AddDeal(6, 3, 5).ok());
-  ASSERT_TRUE(schedule->AddDeal(9, 2, 8).ok());
-  std::vector<int64_t> all;
-  const auto append = [&all](std::vector<int64_t> part) {
-    all.insert(all.end(), part.begin(), part.end());
+TEST(DealSchedule, RanksMayBeMissingAndTakeDifferentNumbers) {
+  DealSchedule schedule = Schedule(0, 0, 4, 5, 1);
+  ASSERT_TRUE(schedule.AddDeal(2, {{0, 5}, {3, 2}, {7, 9}}).ok());
+  EXPECT_EQ(schedule.BatchOf(1, 2), 5);
+  EXPECT_EQ(schedule.BatchOf(2, 2), 0);
+  EXPECT_EQ(schedule.FirstPosition(2, 0, 0), 40);
+  EXPECT_EQ(schedule.FirstPosition(2, 0, 3), 45);
+  EXPECT_EQ(schedule.FirstPosition(3, 0, 7), 40 + 16 + 7);
+  schedule.Prune(2);
+  EXPECT_EQ(schedule.deals().size(), 1u);
+  EXPECT_EQ(schedule.FirstPosition(3, 0, 7), 40 + 16 + 7);
+}
+
+// Random histories: workers join, leave and change their batches at random
+// clocks, base sizes and batches do not divide each other.  Every epoch deals
+// each record once, the last one as far as it goes.
+TEST(DealSchedule, EveryEpochDealsEachRecordOnceUnderRandomMembership) {
+  uint64_t state = 12345;
+  const auto below = [&state](uint64_t n) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return static_cast<int64_t>((state >> 33) % n);
   };
-  append(Dealt(*schedule, 4, 5, 2, 0, 6));
-  append(Dealt(*schedule, 3, 5, 2, 6, 3));
-  append(Dealt(*schedule, 2, 8, 2, 9, 4));
-  EXPECT_EQ(all, FirstN(static_cast<int64_t>(all.size())));
-  EXPECT_FALSE(schedule->AddDeal(8, 2, 8).ok());
+  for (int history = 0; history < 300; ++history) {
+    const int32_t iter_size = 1 + static_cast<int32_t>(below(3));
+    const int64_t size = 20 + below(200);
+    const RecordOrder order(size, /*shuffle=*/true, history);
+    std::vector<Share> shares;
+    const auto draw = [&] {
+      shares.clear();
+      for (int32_t rank = 0; rank < 6; ++rank)
+        if (below(2) == 0) shares.push_back({rank, 1 + below(13)});
+      if (shares.empty()) shares.push_back({0, 1});
+    };
+    draw();
+    auto schedule = DealSchedule::Create({0, 0, shares}, iter_size);
+    ASSERT_TRUE(schedule.ok());
+    std::map<int64_t, std::multiset<int64_t>> epochs;
+    std::vector<int64_t> positions;
+    for (int64_t clock = 0; clock < 60; ++clock) {
+      if (clock > 0 && below(4) == 0) {
+        draw();
+        ASSERT_TRUE(schedule->AddDeal(clock, shares).ok());
+      }
+      for (const int64_t position :
+           Dealt(*schedule, shares, iter_size, clock, 1)) {
+        positions.push_back(position);
+        const RecordId id = order.At(position);
+        epochs[id.epoch].insert(id.index);
+      }
+    }
+    ASSERT_EQ(positions, FirstN(static_cast<int64_t>(positions.size())));
+    for (const auto& [epoch, indices] : epochs) {
+      const bool last = epoch == epochs.rbegin()->first;
+      ASSERT_EQ(std::set<int64_t>(indices.begin(), indices.end()).size(),
+                indices.size())
+          << "history " << history << ": a record twice in epoch " << epoch;
+      if (!last) {
+        ASSERT_EQ(static_cast<int64_t>(indices.size()), size);
+      }
+    }
+  }
 }
 
 TEST(DealSchedule, ResumesOnOtherCountsWhereTheRecordsEnded) {
-  const auto before = DealSchedule::Create(0, 0, 4, 25, 1);
-  ASSERT_TRUE(before.ok());
-  const int64_t ended = before->FirstPosition(40, 0, 0);
-  const auto after = DealSchedule::Create(40, ended, 3, 25, 1);
-  ASSERT_TRUE(after.ok());
-  EXPECT_EQ(after->FirstPosition(40, 0, 0), 4000);
-  EXPECT_EQ(after->FirstPosition(41, 0, 1), 4000 + 3 * 25 + 25);
+  const DealSchedule before = Schedule(0, 0, 4, 25, 1);
+  const int64_t ended = before.FirstPosition(40, 0, 0);
+  const DealSchedule after = Schedule(40, ended, 3, 25, 1);
+  EXPECT_EQ(after.FirstPosition(40, 0, 0), 4000);
+  EXPECT_EQ(after.FirstPosition(41, 0, 1), 4000 + 3 * 25 + 25);
 }
 
-TEST(DealSchedule, RefusesCountsBelowOne) {
-  EXPECT_FALSE(DealSchedule::Create(0, 0, 0, 1, 1).ok());
-  EXPECT_FALSE(DealSchedule::Create(0, 0, 1, 0, 1).ok());
-  EXPECT_FALSE(DealSchedule::Create(0, 0, 1, 1, 0).ok());
+TEST(DealSchedule, RefusesWhatCannotBe) {
+  EXPECT_FALSE(DealSchedule::Create({0, 0, {}}, 1).ok());
+  EXPECT_FALSE(DealSchedule::Create({0, 0, {{0, 0}}}, 1).ok());
+  EXPECT_FALSE(DealSchedule::Create({0, 0, {{1, 1}, {0, 1}}}, 1).ok());
+  EXPECT_FALSE(DealSchedule::Create({0, -1, {{0, 1}}}, 1).ok());
+  EXPECT_FALSE(DealSchedule::Create({0, 0, {{0, 1}}}, 0).ok());
+  DealSchedule schedule = Schedule(5, 0, 2, 1, 1);
+  EXPECT_FALSE(schedule.AddDeal(4, {{0, 1}}).ok());
 }
 
 }  // namespace

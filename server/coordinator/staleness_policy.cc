@@ -40,7 +40,7 @@ void StalenessPolicy::Observe(int rank, int64_t clock, double seconds) {
   if (clock != lane.next) lane.seconds.clear();
   lane.next = clock + 1;
   lane.seconds.push_back(std::max(seconds, 0.0));
-  if (lane.seconds.size() > 2 * kWindow) lane.seconds.pop_front();
+  if (lane.seconds.size() > 4 * kWindow) lane.seconds.pop_front();
 }
 
 std::optional<int> StalenessPolicy::Propose() {

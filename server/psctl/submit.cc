@@ -221,6 +221,8 @@ void AddSubmitFlags(SubmitOptions* o, FlagSet* flags) {
   flags->Add("threads", &o->threads, "per worker; 0: cores / ranks");
   flags->Add("global_batch", &o->global_batch,
              "batch_size is divided by the workers");
+  flags->Add("backup", &o->backup,
+             "backup workers: a clock is the mean of the first workers - N");
   flags->Add("straggler", &o->straggler,
              "test aid: RANK:FACTOR or rotating:FACTOR");
   flags->Add("resume", &o->resume, "checkpoint JOB/CLOCK to go on from");
@@ -265,6 +267,7 @@ absl::StatusOr<control::JobSpec> MakeJobSpec(const SubmitOptions& options) {
   spec.set_chunk_bytes(options.chunk_bytes);
   spec.set_threads(options.threads);
   spec.set_global_batch(options.global_batch);
+  spec.set_backup(options.backup);
   spec.set_straggler(options.straggler);
   spec.set_resume_checkpoint(options.resume);
   spec.set_solver_path(options.solver);

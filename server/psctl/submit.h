@@ -24,6 +24,7 @@ struct SubmitOptions {
   int32_t chunk_bytes = 0;
   int32_t threads = 0;
   bool global_batch = false;
+  int32_t backup = 0;
   std::string straggler;
   std::string resume, weights, snapshot;
   std::string launch = "none";

@@ -58,6 +58,7 @@ absl::StatusOr<control::JobSpec> MakeSpec(const CaffeFlags& flags,
   spec.set_global_batch(flags.global_batch);
   spec.set_wait_for_dead(flags.wait_for_dead);
   spec.set_straggler(flags.straggler);
+  spec.set_backup(flags.backup);
   spec.set_lazy_pull(flags.lazy_pull);
   spec.set_threads(flags.threads);
   spec.set_solver_path(flags.solver);

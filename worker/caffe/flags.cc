@@ -24,7 +24,7 @@ const char kUsage[] =
 
 const char* const kJobOptions[] = {
     "staleness",   "ssp_update",   "fresh_wait", "straggler",
-    "chunk_bytes", "global_batch", "lazy_pull",  "wait_for_dead"};
+    "chunk_bytes", "global_batch", "lazy_pull",  "wait_for_dead", "backup"};
 
 void AddBvlcFlags(CaffeFlags& f, FlagSet* flags) {
   flags->Add("gpu", &f.gpu,
@@ -63,6 +63,8 @@ void AddOwnFlags(CaffeFlags& f, FlagSet* flags) {
              "mpirun: share of the median clock to wait for the fresh version");
   flags->Add("straggler", &f.straggler,
              "mpirun: slow a worker down, rank:factor or rotating:factor");
+  flags->Add("backup", &f.backup,
+             "mpirun: a clock is the mean of the first workers - N");
   flags->Add("chunk_bytes", &f.chunk_bytes,
              "mpirun: bytes of a chunk; 0: by model size");
   flags->Add("global_batch", &f.global_batch,

@@ -29,6 +29,7 @@ struct CaffeFlags {
   std::string ssp_update = "PER_CLOCK";
   double fresh_wait = 0.25;
   std::string straggler;
+  int32_t backup = 0;
   int32_t chunk_bytes = 0;
   bool global_batch = false;
   bool lazy_pull = false;

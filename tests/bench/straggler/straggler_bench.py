@@ -1,9 +1,11 @@
 #!/usr/bin/python3
-"""What a staleness bound buys under the rotating straggler.
+"""What helps against stragglers.
 
-4 workers, one of them 4 times slower in turn; compute is replaced by sleep (the
-same durations in both arms), fresh_wait is 0. Prints clocks/s at s=0 and s=2 and
-their ratio beside the virtual-time figure (2.29).
+4 workers; compute is replaced by sleep (the same durations in all arms),
+fresh_wait is 0, rounds are interleaved. Prints clocks/s of each arm and the ratio
+beside the virtual-time figure:
+- rotating: one of them 4 times slower in turn; s=0 against s=2 (2.29);
+- backup: one of them always 2 times slower; s=0 against --backup 1 (2.00).
 
 usage: straggler_bench.py [CLOCKS [BASE_MS [ROUNDS]]]
 """
@@ -25,14 +27,12 @@ layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip"
   inner_product_param { num_output: 4 weight_filler { type: "xavier" } } }
 layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
 """
-VIRTUAL = {0: 1.0, 1: 2.00, 2: 2.29, 4: 2.29}
 
 
 class Bench(programs.ProgramTest):
     clocks, base_ms, rounds = 200, 20, 3
 
-    def clocks_per_second(self, coordinator, staleness, round_):
-        name = f"s{staleness}-{round_}"
+    def clocks_per_second(self, coordinator, name, *flags):
         (self.work / "solver.prototxt").write_text(
             f'net: "net.prototxt" base_lr: 0.01 lr_policy: "fixed" max_iter: {self.clocks}\n'
             f'snapshot_after_train: false snapshot_prefix: "{name}" solver_mode: CPU\n')
@@ -40,8 +40,7 @@ class Bench(programs.ProgramTest):
         self.run_program(
             BIN / "psctl", f"--coordinator={coordinator}", "submit",
             "--solver=solver.prototxt", f"--name={name}", "--workers=4",
-            f"--staleness={staleness}", "--fresh_wait=0", "--threads=1",
-            f"--straggler=rotating:4@{self.base_ms}", "--launch=mpirun",
+            "--fresh_wait=0", "--threads=1", "--launch=mpirun", *flags,
             f"--events={events}", f"--log={self.work}/{name}.log")
         times = {}
         for line in events.read_text().splitlines():
@@ -51,20 +50,31 @@ class Bench(programs.ProgramTest):
         first, last = min(times) + 8, max(times)  # start-up left out
         return (last - first) / (times[last] - times[first])
 
-    def test_rotating(self):
+    def compare(self, what, straggler, arms, virtual):
+        """`arms`: name -> flags, the plain one first; gives the ratio."""
         (self.work / "net.prototxt").write_text(NET)
-        _, coordinator = self.start_servers(2)
-        rates = {0: [], 2: []}
+        _, coordinator = self.start_servers(2, tag=what)
+        rates = {name: [] for name in arms}
         for round_ in range(self.rounds):
-            for staleness in rates:
-                rates[staleness].append(
-                    self.clocks_per_second(coordinator, staleness, round_))
-        medians = {s: statistics.median(values) for s, values in rates.items()}
-        ratio = medians[2] / medians[0]
-        print(f"rotating 4x, P=4, {self.base_ms} ms: s=0 {medians[0]:.1f} clocks/s, "
-              f"s=2 {medians[2]:.1f} clocks/s, ratio {ratio:.2f} "
-              f"(virtual time {VIRTUAL[2]:.2f})", flush=True)
+            for name, flags in arms.items():
+                rates[name].append(self.clocks_per_second(
+                    coordinator, f"{what}-{round_}-{list(arms).index(name)}",
+                    f"--straggler={straggler}@{self.base_ms}", *flags))
+        medians = {name: statistics.median(values) for name, values in rates.items()}
+        plain, better = medians.values()
+        text = ", ".join(f"{name} {rate:.1f} clocks/s" for name, rate in medians.items())
+        print(f"{what} ({straggler}), P=4, {self.base_ms} ms: {text}, ratio "
+              f"{better / plain:.2f} (virtual time {virtual:.2f})", flush=True)
+        return better / plain
+
+    def test_rotating(self):
+        ratio = self.compare("rotating", "rotating:4",
+                             {"s=0": ["--staleness=0"], "s=2": ["--staleness=2"]}, 2.29)
         self.assertGreaterEqual(ratio, 1.5)
+
+    def test_backup(self):
+        ratio = self.compare("backup", "3:2", {"s=0": [], "--backup 1": ["--backup=1"]}, 2.0)
+        self.assertGreaterEqual(ratio, 1.6)
 
 
 if __name__ == "__main__":

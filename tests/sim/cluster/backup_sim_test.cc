@@ -80,6 +80,7 @@ class BackupSim {
     BackupSim& sim;
     const int index;
     std::unique_ptr<Shard> shard;
+    std::set<int> reconnecting;               // to these servers
     std::map<int, int64_t> version;           // last seen, by chunk
     std::map<int, std::set<float>> possible;  // values of that version
   };
@@ -185,7 +186,9 @@ void BackupSim::Server::SendContributors(int server, int64_t clock,
     sim.Check(to);
   };
   if (sim.random_.Chance(sim.config_.faults.drop)) {
+    if (!reconnecting.insert(server).second) return;
     sim.queue_.After(sim.config_.retry_after, [this, server] {
+      reconnecting.erase(server);
       shard->OnServerConnected(server);
     });
     return;
@@ -224,7 +227,10 @@ BackupSim::BackupSim(const BackupConfig& config)
     servers_.push_back(std::make_unique<Server>(*this, s));
     options.self = s;
     auto made = Shard::Create(*layout, options, *servers_[s]);
-    if (!made.ok()) return Fail(std::string(made.status().message()));
+    if (!made.ok()) {
+      Fail(std::string(made.status().message()));
+      return;
+    }
     servers_[s]->shard = *std::move(made);
   }
   for (Worker& worker : workers_) worker.version.assign(config_.chunks, -1);

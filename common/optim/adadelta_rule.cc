@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "common/base/status_macros.h"
+#include "common/optim/gradient_form.h"
 #include "common/optim/rules.h"
 #include "common/optim/simd.h"
 
@@ -18,19 +19,24 @@ struct AdaDeltaFactors {
   float rate;
 };
 
-CSSP_SIMD_CLONES void UpdateAdaDelta(AdaDeltaFactors f, const float* in,
-                                     float* out, float* h1, float* h2,
-                                     const float* g, int64_t n) {
+CSSP_SIMD_CLONES void UpdateAdaDelta(AdaDeltaFactors f,
+                                     const GradientForm& form,
+                                     const UpdateRule::Arrays& a) {
+  const float* in = a.weights_in.data();
+  float* out = a.weights_out.data();
+  float* h1 = a.history[0];
+  float* h2 = a.history[1];
   const float momentum = f.momentum, delta = f.delta, rate = f.rate;
   const float fresh = 1.0f - momentum;
-  CSSP_SIMD_LOOP
-  for (int64_t i = 0; i < n; ++i) {
-    const float gradients = momentum * h1[i] + fresh * (g[i] * g[i]);
-    h1[i] = gradients;
-    const float step = g[i] * std::sqrt((delta + h2[i]) / (delta + gradients));
-    h2[i] = momentum * h2[i] + fresh * (step * step);
-    out[i] = in[i] - rate * step;
-  }
+  ForEachGradient(form, in, a.gradient.data(), a.gradient.size(),
+                  [=](int64_t i, float g) CSSP_SIMD_BODY {
+                    const float gradients = momentum * h1[i] + fresh * (g * g);
+                    h1[i] = gradients;
+                    const float step =
+                        g * std::sqrt((delta + h2[i]) / (delta + gradients));
+                    h2[i] = momentum * h2[i] + fresh * (step * step);
+                    out[i] = in[i] - rate * step;
+                  });
 }
 
 // Immutable.
@@ -42,13 +48,9 @@ class AdaDeltaRule final : public UpdateRule {
   int num_history() const override { return 2; }
   bool linear() const override { return false; }
   void Apply(const UpdateStep& step, const BlobMultipliers& blob,
-             absl::Span<const float> weights_in, absl::Span<float> weights_out,
-             absl::Span<float* const> history,
-             absl::Span<float> gradient) const override {
-    CheckSpans(weights_in, weights_out, history, 2, gradient);
-    UpdateAdaDelta({momentum_, delta_, step.rate * blob.lr_mult},
-                   weights_in.data(), weights_out.data(), history[0],
-                   history[1], gradient.data(), gradient.size());
+             const GradientForm& form, const Arrays& arrays) const override {
+    CheckArrays(arrays, 2);
+    UpdateAdaDelta({momentum_, delta_, step.rate * blob.lr_mult}, form, arrays);
   }
 
  private:

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "common/base/status_macros.h"
+#include "common/optim/gradient_form.h"
 #include "common/optim/rules.h"
 #include "common/optim/simd.h"
 
@@ -19,20 +20,24 @@ struct AdamFactors {
   float rate;  // lr_mult and the correction applied
 };
 
-CSSP_SIMD_CLONES void UpdateAdam(AdamFactors f, const float* in, float* out,
-                                 float* m, float* v, const float* g,
-                                 int64_t n) {
+CSSP_SIMD_CLONES void UpdateAdam(AdamFactors f, const GradientForm& form,
+                                 const UpdateRule::Arrays& a) {
+  const float* in = a.weights_in.data();
+  float* out = a.weights_out.data();
+  float* m = a.history[0];
+  float* v = a.history[1];
   const float beta1 = f.beta1, beta2 = f.beta2, delta = f.delta;
   const float rate = f.rate;
   const float fresh1 = 1.0f - beta1, fresh2 = 1.0f - beta2;
-  CSSP_SIMD_LOOP
-  for (int64_t i = 0; i < n; ++i) {
-    const float mean = beta1 * m[i] + fresh1 * g[i];
-    const float square = beta2 * v[i] + fresh2 * (g[i] * g[i]);
-    m[i] = mean;
-    v[i] = square;
-    out[i] = in[i] - rate * (mean / (std::sqrt(square) + delta));
-  }
+  ForEachGradient(form, in, a.gradient.data(), a.gradient.size(),
+                  [=](int64_t i, float g) CSSP_SIMD_BODY {
+                    const float mean = beta1 * m[i] + fresh1 * g;
+                    const float square = beta2 * v[i] + fresh2 * (g * g);
+                    m[i] = mean;
+                    v[i] = square;
+                    const float root = std::sqrt(square) + delta;
+                    out[i] = in[i] - rate * (mean / root);
+                  });
 }
 
 // Immutable.
@@ -46,14 +51,10 @@ class AdamRule final : public UpdateRule {
   int num_history() const override { return 2; }
   bool linear() const override { return false; }
   void Apply(const UpdateStep& step, const BlobMultipliers& blob,
-             absl::Span<const float> weights_in, absl::Span<float> weights_out,
-             absl::Span<float* const> history,
-             absl::Span<float> gradient) const override {
-    CheckSpans(weights_in, weights_out, history, 2, gradient);
+             const GradientForm& form, const Arrays& arrays) const override {
+    CheckArrays(arrays, 2);
     const float rate = step.rate * blob.lr_mult * Correction(step.update + 1);
-    UpdateAdam({beta1_, beta2_, delta_, rate}, weights_in.data(),
-               weights_out.data(), history[0], history[1], gradient.data(),
-               gradient.size());
+    UpdateAdam({beta1_, beta2_, delta_, rate}, form, arrays);
   }
 
  private:

@@ -10,13 +10,6 @@
 #include "common/optim/rules.h"
 
 namespace cssp {
-namespace {
-
-// Floats: weights, gradient and two histories of a stripe fit in 256 KiB.
-constexpr int64_t kStripe = 8192;
-
-}  // namespace
-
 absl::StatusOr<std::unique_ptr<ChunkUpdate>> ChunkUpdate::Create(
     const caffe::SolverParameter& solver) {
   if (solver.iter_size() < 1)
@@ -100,7 +93,7 @@ void ChunkUpdate::Apply(const UpdateStep& whole, const UpdateScales& scales,
                         absl::Span<const float> weights_in,
                         absl::Span<float> weights_out,
                         absl::Span<float* const> history,
-                        absl::Span<float> mean) const {
+                        absl::Span<const float> mean) const {
   const float scale = scales.clip * iter_scale_;
   UpdateStep step = whole;
   step.rate *= whole.share;
@@ -113,17 +106,13 @@ void ChunkUpdate::Apply(const UpdateStep& whole, const UpdateScales& scales,
     BlobMultipliers multipliers = segment.multipliers;
     if (!scales.rates.empty())
       multipliers.lr_mult *= scales.rates[segment.blob];
-    // Decay and rule take turns stripe by stripe, while a stripe is in cache.
-    const int64_t end = segment.offset + segment.count;
-    for (int64_t at = segment.offset; at < end; at += kStripe) {
-      const int64_t count = std::min(kStripe, end - at);
-      const auto in = weights_in.subspan(at, count);
-      const auto gradient = mean.subspan(at, count);
-      for (size_t k = 0; k < history.size(); ++k) slots[k] = history[k] + at;
-      regularizer_.Apply(scale, multipliers, in, gradient);
-      rule_->Apply(step, multipliers, in, weights_out.subspan(at, count), slots,
-                   gradient);
-    }
+    const int64_t at = segment.offset, count = segment.count;
+    for (size_t k = 0; k < history.size(); ++k) slots[k] = history[k] + at;
+    rule_->Apply(step, multipliers, regularizer_.Form(scale, multipliers),
+                 {.weights_in = weights_in.subspan(at, count),
+                  .weights_out = weights_out.subspan(at, count),
+                  .history = slots,
+                  .gradient = mean.subspan(at, count)});
   }
 }
 

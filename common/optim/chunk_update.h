@@ -72,13 +72,14 @@ class ChunkUpdate {
   // Clipping alone, of a gradient whose squared norm is known.
   UpdateScales ClipScales(double squared_norm) const;
 
-  // `mean` is the mean over contributors of the sum over iter_size passes, and
-  // is overwritten.  weights_out may equal weights_in; history[k] has the
-  // chunk's length.  Floats outside the segments are left alone.
+  // `mean` is the mean over contributors of the sum over iter_size passes.
+  // weights_out may equal weights_in; history[k] has the chunk's length. Floats
+  // outside the segments are left alone.
   void Apply(const UpdateStep& step, const UpdateScales& scales,
              absl::Span<const UpdateSegment> segments,
              absl::Span<const float> weights_in, absl::Span<float> weights_out,
-             absl::Span<float* const> history, absl::Span<float> mean) const;
+             absl::Span<float* const> history,
+             absl::Span<const float> mean) const;
 
  private:
   ChunkUpdate(std::unique_ptr<UpdateRule> rule, Regularizer regularizer,

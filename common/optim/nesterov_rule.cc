@@ -2,6 +2,7 @@
 //   h' = momentum * h + r * g
 //   w  = w - ((1 + momentum) * h' - momentum * h)   where r = rate * lr_mult.
 #include "common/base/status_macros.h"
+#include "common/optim/gradient_form.h"
 #include "common/optim/rules.h"
 #include "common/optim/simd.h"
 
@@ -9,16 +10,19 @@ namespace cssp {
 namespace {
 
 CSSP_SIMD_CLONES void UpdateNesterov(float momentum, float rate,
-                                     const float* in, float* out, float* h,
-                                     const float* g, int64_t n) {
+                                     const GradientForm& form,
+                                     const UpdateRule::Arrays& a) {
+  const float* in = a.weights_in.data();
+  float* out = a.weights_out.data();
+  float* h = a.history[0];
   const float ahead = 1.0f + momentum;
-  CSSP_SIMD_LOOP
-  for (int64_t i = 0; i < n; ++i) {
-    const float old = h[i];
-    const float now = momentum * old + rate * g[i];
-    h[i] = now;
-    out[i] = in[i] - (-momentum * old + ahead * now);
-  }
+  ForEachGradient(form, in, a.gradient.data(), a.gradient.size(),
+                  [=](int64_t i, float g) CSSP_SIMD_BODY {
+                    const float old = h[i];
+                    const float now = momentum * old + rate * g;
+                    h[i] = now;
+                    out[i] = in[i] - (-momentum * old + ahead * now);
+                  });
 }
 
 // Immutable.
@@ -29,13 +33,9 @@ class NesterovRule final : public UpdateRule {
   int num_history() const override { return 1; }
   bool linear() const override { return true; }
   void Apply(const UpdateStep& step, const BlobMultipliers& blob,
-             absl::Span<const float> weights_in, absl::Span<float> weights_out,
-             absl::Span<float* const> history,
-             absl::Span<float> gradient) const override {
-    CheckSpans(weights_in, weights_out, history, 1, gradient);
-    UpdateNesterov(momentum_, step.rate * blob.lr_mult, weights_in.data(),
-                   weights_out.data(), history[0], gradient.data(),
-                   gradient.size());
+             const GradientForm& form, const Arrays& arrays) const override {
+    CheckArrays(arrays, 1);
+    UpdateNesterov(momentum_, step.rate * blob.lr_mult, form, arrays);
   }
 
  private:

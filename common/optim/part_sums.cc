@@ -62,7 +62,10 @@ CSSP_SIMD_CLONES double SquaredNorm(const float* v, int64_t n) {
 void SumStripe(absl::Span<const float* const> parts, float scale, int64_t from,
                int64_t n, float* out) {
   const size_t count = parts.size();
-  if (count == 1) return Scaled(parts[0] + from, scale, out, n);
+  if (count == 1) {
+    if (scale == 1 && out == parts[0] + from) return;  // as it is
+    return Scaled(parts[0] + from, scale, out, n);
+  }
   const float* sum = parts[0] + from;
   for (size_t p = 1; p + 1 < count; ++p) {
     Added(sum, parts[p] + from, out, n);

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "common/base/status_macros.h"
+#include "common/optim/gradient_form.h"
 #include "common/optim/rules.h"
 #include "common/optim/simd.h"
 
@@ -16,17 +17,19 @@ struct RmsPropFactors {
   float rate;
 };
 
-CSSP_SIMD_CLONES void UpdateRmsProp(RmsPropFactors f, const float* in,
-                                    float* out, float* h, const float* g,
-                                    int64_t n) {
+CSSP_SIMD_CLONES void UpdateRmsProp(RmsPropFactors f, const GradientForm& form,
+                                    const UpdateRule::Arrays& a) {
+  const float* in = a.weights_in.data();
+  float* out = a.weights_out.data();
+  float* h = a.history[0];
   const float decay = f.decay, delta = f.delta, rate = f.rate;
   const float fresh = 1.0f - decay;
-  CSSP_SIMD_LOOP
-  for (int64_t i = 0; i < n; ++i) {
-    const float squares = decay * h[i] + fresh * (g[i] * g[i]);
-    h[i] = squares;
-    out[i] = in[i] - rate * (g[i] / (std::sqrt(squares) + delta));
-  }
+  ForEachGradient(form, in, a.gradient.data(), a.gradient.size(),
+                  [=](int64_t i, float g) CSSP_SIMD_BODY {
+                    const float squares = decay * h[i] + fresh * (g * g);
+                    h[i] = squares;
+                    out[i] = in[i] - rate * (g / (std::sqrt(squares) + delta));
+                  });
 }
 
 // Immutable.
@@ -37,13 +40,9 @@ class RmsPropRule final : public UpdateRule {
   int num_history() const override { return 1; }
   bool linear() const override { return false; }
   void Apply(const UpdateStep& step, const BlobMultipliers& blob,
-             absl::Span<const float> weights_in, absl::Span<float> weights_out,
-             absl::Span<float* const> history,
-             absl::Span<float> gradient) const override {
-    CheckSpans(weights_in, weights_out, history, 1, gradient);
-    UpdateRmsProp({decay_, delta_, step.rate * blob.lr_mult}, weights_in.data(),
-                  weights_out.data(), history[0], gradient.data(),
-                  gradient.size());
+             const GradientForm& form, const Arrays& arrays) const override {
+    CheckArrays(arrays, 1);
+    UpdateRmsProp({decay_, delta_, step.rate * blob.lr_mult}, form, arrays);
   }
 
  private:

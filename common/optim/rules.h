@@ -24,9 +24,7 @@ RuleOr MakeAdamRule(const caffe::SolverParameter& solver);
 absl::Status CheckRange(const char* name, float value, float low, float high);
 
 // CHECKs that the arrays of one Apply agree in length: the caller's bug else.
-void CheckSpans(absl::Span<const float> weights_in,
-                absl::Span<float> weights_out, absl::Span<float* const> history,
-                int num_history, absl::Span<float> gradient);
+void CheckArrays(const UpdateRule::Arrays& arrays, int num_history);
 
 }  // namespace cssp
 

@@ -2,21 +2,25 @@
 //   h = momentum * h + r * g
 //   w = w - h                          where r = rate * lr_mult.
 #include "common/base/status_macros.h"
+#include "common/optim/gradient_form.h"
 #include "common/optim/rules.h"
 #include "common/optim/simd.h"
 
 namespace cssp {
 namespace {
 
-CSSP_SIMD_CLONES void UpdateSgd(float momentum, float rate, const float* in,
-                                float* out, float* h, const float* g,
-                                int64_t n) {
-  CSSP_SIMD_LOOP
-  for (int64_t i = 0; i < n; ++i) {
-    const float step = momentum * h[i] + rate * g[i];
-    h[i] = step;
-    out[i] = in[i] - step;
-  }
+CSSP_SIMD_CLONES void UpdateSgd(float momentum, float rate,
+                                const GradientForm& form,
+                                const UpdateRule::Arrays& a) {
+  const float* in = a.weights_in.data();
+  float* out = a.weights_out.data();
+  float* h = a.history[0];
+  ForEachGradient(form, in, a.gradient.data(), a.gradient.size(),
+                  [=](int64_t i, float g) CSSP_SIMD_BODY {
+                    const float step = momentum * h[i] + rate * g;
+                    h[i] = step;
+                    out[i] = in[i] - step;
+                  });
 }
 
 // Immutable.
@@ -27,12 +31,9 @@ class SgdRule final : public UpdateRule {
   int num_history() const override { return 1; }
   bool linear() const override { return true; }
   void Apply(const UpdateStep& step, const BlobMultipliers& blob,
-             absl::Span<const float> weights_in, absl::Span<float> weights_out,
-             absl::Span<float* const> history,
-             absl::Span<float> gradient) const override {
-    CheckSpans(weights_in, weights_out, history, 1, gradient);
-    UpdateSgd(momentum_, step.rate * blob.lr_mult, weights_in.data(),
-              weights_out.data(), history[0], gradient.data(), gradient.size());
+             const GradientForm& form, const Arrays& arrays) const override {
+    CheckArrays(arrays, 1);
+    UpdateSgd(momentum_, step.rate * blob.lr_mult, form, arrays);
   }
 
  private:

@@ -14,6 +14,9 @@
 #define CSSP_SIMD_CLONES
 #endif
 
+// On a lambda that such a function hands to a loop.
+#define CSSP_SIMD_BODY __attribute__((always_inline))
+
 // Before a loop whose pointers are equal or disjoint: nothing is carried from
 // one element to the next.
 #if defined(__clang__)

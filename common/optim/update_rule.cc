@@ -40,12 +40,12 @@ absl::Status CheckRange(const char* name, float value, float low, float high) {
                                                  low, ", ", high, ")"));
 }
 
-void CheckSpans(absl::Span<const float> weights_in,
-                absl::Span<float> weights_out, absl::Span<float* const> history,
-                int num_history, absl::Span<float> gradient) {
-  CHECK_EQ(weights_in.size(), gradient.size()) << "update of unequal spans";
-  CHECK_EQ(weights_out.size(), gradient.size()) << "update of unequal spans";
-  CHECK_EQ(history.size(), num_history) << "wrong number of history arrays";
+void CheckArrays(const UpdateRule::Arrays& arrays, int num_history) {
+  const size_t count = arrays.gradient.size();
+  CHECK_EQ(arrays.weights_in.size(), count) << "update of unequal spans";
+  CHECK_EQ(arrays.weights_out.size(), count) << "update of unequal spans";
+  CHECK_EQ(arrays.history.size(), num_history)
+      << "wrong number of history arrays";
 }
 
 }  // namespace cssp

@@ -27,6 +27,15 @@ struct BlobMultipliers {
   float decay_mult = 1;
 };
 
+// The gradient as a rule sees it, from the mean over contributors g and the
+// weight w: g, g * scale, g * scale + decay * w, g * scale + decay * sign(w).
+struct GradientForm {
+  enum class Kind { kAsItIs, kScaled, kL2, kL1 };
+  Kind kind = Kind::kAsItIs;
+  float scale = 1;
+  float decay = 0;
+};
+
 // Immutable.  All arithmetic is fp32, element by element, compiled with
 // -ffp-contract=off: the same bits on every ISA and for every chunking.
 class UpdateRule {
@@ -44,24 +53,24 @@ class UpdateRule {
   // Linear in the gradient: fit for PER_PUSH.
   virtual bool linear() const = 0;
 
-  // `gradient` is normalised and regularised, and may be overwritten.
   // weights_out may equal weights_in.  history[k] has the spans' length.
+  struct Arrays {
+    absl::Span<const float> weights_in;
+    absl::Span<float> weights_out;
+    absl::Span<float* const> history;
+    absl::Span<const float> gradient;
+  };
   virtual void Apply(const UpdateStep& step, const BlobMultipliers& blob,
-                     absl::Span<const float> weights_in,
-                     absl::Span<float> weights_out,
-                     absl::Span<float* const> history,
-                     absl::Span<float> gradient) const = 0;
+                     const GradientForm& form, const Arrays& arrays) const = 0;
 };
 
-// gradient = gradient * scale + decay * weights (L2) or decay * sign (L1),
-// where decay = weight_decay * decay_mult; Caffe's Normalize and Regularize.
-// scale = clip factor / iter_size.
+// Caffe's Normalize and Regularize: decay = weight_decay * decay_mult, L2 or
+// L1; scale = clip factor / iter_size.
 class Regularizer {
  public:
   static absl::StatusOr<Regularizer> Create(
       const caffe::SolverParameter& solver);
-  void Apply(float scale, const BlobMultipliers& blob,
-             absl::Span<const float> weights, absl::Span<float> gradient) const;
+  GradientForm Form(float scale, const BlobMultipliers& blob) const;
 
  private:
   float weight_decay_ = 0;
@@ -78,10 +87,10 @@ void SquaredNormPartials(absl::Span<const float> values, int64_t block,
 float ClipFactor(double sum_of_squares, float clip_gradients);
 
 // Mean over contributors: out[i] = (parts[0][i] + parts[1][i] + ...) * scale in
-// that order.  One part: out = part * scale.
+// that order.  One part: out = part * scale.  `out` may be the first part.
 void SumParts(absl::Span<const float* const> parts, float scale,
               absl::Span<float> out);
-// Weighted by sample counts: sum(weight[p] * parts[p][i]).
+// Weighted by sample counts: sum(weight[p] * parts[p][i]).  `out` likewise.
 void WeightedSumParts(absl::Span<const float* const> parts,
                       absl::Span<const float> weights, absl::Span<float> out);
 

@@ -105,10 +105,13 @@ void PerClockShard::Sum(ChunkState& chunk) {
   absl::InlinedVector<const float*, 16> parts;
   absl::InlinedVector<uint32_t, 16> samples;
   const int64_t clock = chunk.version;
+  chunk.mean.Reset();
   for (int rank = 0; rank < options_.workers; ++rank) {
     if (!Contributes(rank, clock)) continue;
     if (chunk.Holds(rank, clock)) {
       const Part& part = chunk.PartOf(rank, clock);
+      // The first part's memory takes the sum: it is hot, and one array less.
+      if (parts.empty()) chunk.mean = part.gradient;
       parts.push_back(part.gradient.floats().data());
       samples.push_back(part.samples);
     } else if (orders_.IsMember(rank, clock) &&
@@ -116,12 +119,12 @@ void PerClockShard::Sum(ChunkState& chunk) {
       ++counters_.incomplete;
     }
   }
-  chunk.mean = chunk.part_pool.Take();
+  chunk.hollow = parts.empty();
+  if (chunk.hollow) chunk.mean = chunk.part_pool.Take();
   const absl::Span<float> mean = chunk.mean.floats();
   const bool equal =
       std::all_of(samples.begin(), samples.end(),
                   [&](uint32_t n) { return n == samples.front(); });
-  chunk.hollow = parts.empty();
   if (chunk.hollow) {
     std::fill(mean.begin(), mean.end(), 0.0f);
   } else if (equal) {

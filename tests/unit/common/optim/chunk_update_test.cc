@@ -6,6 +6,8 @@
 #include "common/base/logging.h"
 #include "google/protobuf/text_format.h"
 
+#include "tests/testing/formed_gradient.h"
+
 namespace cssp {
 namespace {
 
@@ -61,15 +63,19 @@ TEST(ChunkUpdateTest, LongSegmentsAreTheSumOfTheirParts) {
     in[i] = 0.001f * static_cast<float>(i % 777) - 0.3f;
     mean[i] = 0.002f * static_cast<float>(i % 555) - 0.5f;
   }
-  std::vector<float> gradient = mean, m(kCount), v(kCount), m2 = m, v2 = v;
+  std::vector<float> m(kCount), v(kCount), m2 = m, v2 = v;
   float* slots[] = {m.data(), v.data()};
   float* slots2[] = {m2.data(), v2.data()};
   Update(text)->Apply({0.1f, 2}, {}, {{.offset = 0, .count = kCount}}, in,
                       absl::MakeSpan(out), slots, absl::MakeSpan(mean));
-  Regularizer::Create(solver)->Apply(1, {1, 1}, in, absl::MakeSpan(gradient));
-  UpdateRule::Create(solver).value()->Apply({0.1f, 2}, {1, 1}, in,
-                                            absl::MakeSpan(expected), slots2,
-                                            absl::MakeSpan(gradient));
+  const std::vector<float> gradient =
+      Formed(Regularizer::Create(solver)->Form(1, {1, 1}), in, mean);
+  UpdateRule::Create(solver).value()->Apply(
+      {0.1f, 2}, {1, 1}, GradientForm(),
+      {.weights_in = in,
+       .weights_out = absl::MakeSpan(expected),
+       .history = slots2,
+       .gradient = gradient});
   EXPECT_EQ(out, expected);
   EXPECT_EQ(m, m2);
   EXPECT_EQ(v, v2);

@@ -11,6 +11,8 @@
 #include "common/base/logging.h"
 #include "google/protobuf/text_format.h"
 
+#include "tests/testing/formed_gradient.h"
+
 namespace cssp {
 namespace {
 
@@ -31,10 +33,12 @@ OneWeight Step(const std::string& solver, const UpdateStep& step, float lr_mult,
                OneWeight x) {
   const auto rule = UpdateRule::Create(Solver(solver)).value();
   float* history[2] = {&x.h, &x.h2};
-  rule->Apply(step, {lr_mult, 1}, absl::MakeConstSpan(&x.w, 1),
-              absl::MakeSpan(&x.w, 1),
-              absl::MakeConstSpan(history, rule->num_history()),
-              absl::MakeSpan(&x.g, 1));
+  rule->Apply(
+      step, {lr_mult, 1}, GradientForm(),
+      {.weights_in = absl::MakeConstSpan(&x.w, 1),
+       .weights_out = absl::MakeSpan(&x.w, 1),
+       .history = absl::MakeConstSpan(history, rule->num_history()),
+       .gradient = absl::MakeConstSpan(&x.g, 1)});
   return x;
 }
 
@@ -131,12 +135,13 @@ struct Arrays {
 };
 
 void ApplyRange(const UpdateRule& rule, int from, int count, Arrays* a,
-                float* out) {
+                float* out, const GradientForm& form = GradientForm()) {
   float* history[2] = {a->h.data() + from, a->h2.data() + from};
-  rule.Apply({0.01f, 3}, {2, 1}, absl::MakeConstSpan(a->w.data() + from, count),
-             absl::MakeSpan(out + from, count),
-             absl::MakeConstSpan(history, rule.num_history()),
-             absl::MakeSpan(a->g.data() + from, count));
+  rule.Apply({0.01f, 3}, {2, 1}, form,
+             {.weights_in = absl::MakeConstSpan(a->w.data() + from, count),
+              .weights_out = absl::MakeSpan(out + from, count),
+              .history = absl::MakeConstSpan(history, rule.num_history()),
+              .gradient = absl::MakeConstSpan(a->g.data() + from, count)});
 }
 
 bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
@@ -168,6 +173,26 @@ TEST_P(EveryRuleTest, BitsDoNotDependOnTheCutting) {
   EXPECT_TRUE(SameBits(whole_out, in_place.w));
 }
 
+// Forming the gradient inside the rule's loop gives the bits that forming it
+// first gives.
+TEST_P(EveryRuleTest, FormsTheGradientAsItIsRead) {
+  constexpr int kCount = 1037;
+  using Kind = GradientForm::Kind;
+  const auto rule = UpdateRule::Create(Solver(GetParam())).value();
+  for (Kind kind : {Kind::kAsItIs, Kind::kScaled, Kind::kL2, Kind::kL1}) {
+    const GradientForm form = {kind, 0.37f, 0.011f};
+    Arrays formed(kCount), first(kCount);
+    formed.w[5] = first.w[5] = 0;
+    first.g = Formed(form, first.w, first.g);
+    std::vector<float> formed_out(kCount), first_out(kCount);
+    ApplyRange(*rule, 0, kCount, &formed, formed_out.data(), form);
+    ApplyRange(*rule, 0, kCount, &first, first_out.data());
+    EXPECT_TRUE(SameBits(formed_out, first_out)) << static_cast<int>(kind);
+    EXPECT_TRUE(SameBits(formed.h, first.h)) << static_cast<int>(kind);
+    EXPECT_TRUE(SameBits(formed.h2, first.h2)) << static_cast<int>(kind);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Rules, EveryRuleTest,
     ::testing::Values("type: 'SGD' momentum: 0.9",
@@ -187,8 +212,11 @@ TEST(UpdateRuleTest, NothingIsFused) {
   solver.set_momentum(kFactor);
   const auto rule = UpdateRule::Create(solver).value();
   float* history[1] = {h.data()};
-  rule->Apply({kFactor, 0}, {1, 1}, w, absl::MakeSpan(out), history,
-              absl::MakeSpan(g));
+  rule->Apply({kFactor, 0}, {1, 1}, GradientForm(),
+              {.weights_in = w,
+               .weights_out = absl::MakeSpan(out),
+               .history = history,
+               .gradient = g});
   EXPECT_EQ(h, std::vector<float>(kCount, 0));
   EXPECT_EQ(out, w);
 }
@@ -197,8 +225,7 @@ std::vector<float> Regularized(const std::string& solver, float scale,
                                float decay_mult, std::vector<float> weights,
                                std::vector<float> gradient) {
   const auto regularizer = Regularizer::Create(Solver(solver)).value();
-  regularizer.Apply(scale, {1, decay_mult}, weights, absl::MakeSpan(gradient));
-  return gradient;
+  return Formed(regularizer.Form(scale, {1, decay_mult}), weights, gradient);
 }
 
 TEST(RegularizerTest, ScalesThenDecays) {

@@ -78,7 +78,8 @@ constexpr const char* kReasonNames[] = {"none",
                                         "not ready",
                                         "fenced",
                                         "bad message",
-                                        "late"};
+                                        "late",
+                                        "table full"};
 constexpr int kNumReasons = sizeof(kReasonNames) / sizeof(kReasonNames[0]);
 
 }  // namespace

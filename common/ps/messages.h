@@ -56,6 +56,7 @@ enum class Reason : uint8_t {
   kBadMessage = 14,
   kLate = 15,  // the clock was closed without this part: acknowledged and
                // dropped; based_on: the chunk's version, where to go on
+  kTableFull = 16,  // a sparse table has no room for another row
 };
 // Nothing to send again.
 inline bool IsAcknowledged(Reason reason) {

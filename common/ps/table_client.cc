@@ -1,5 +1,6 @@
 #include "common/ps/table_client.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace cssp::ps {
@@ -12,26 +13,127 @@ void Add(absl::Span<const float> from, std::vector<float>* to) {
 }  // namespace
 
 TableClient::TableClient(const Options& options)
-    : options_(options), logs_(options.servers) {}
+    : options_(options),
+      rows_a_message_(std::max<size_t>(
+          1, options.message_bytes / (8 + 4 * size_t(options.width)))),
+      logs_(options.servers) {}
+
+// ---- Reads ------------------------------------------------------------------
 
 const std::vector<float>* TableClient::Get(int64_t row) {
   const auto it = cache_.find(row);
-  if (it == cache_.end() ||
-      it->second.row_clock < clock_ - options_.staleness) {
-    return nullptr;
-  }
+  if (it == cache_.end() || !Fit(it->second)) return nullptr;
+  it->second.read_clock = clock_;
+  used_.splice(used_.begin(), used_, it->second.used);
   return &it->second.values;
 }
 
-TableGet TableClient::Fetch(int64_t row) {
-  TableGet get;
-  get.table = options_.table;
-  get.rank = options_.rank;
-  get.clock = clock_;
-  get.request = ++requests_;
-  get.rows = {row};
-  return get;
+std::vector<TableClient::Request> TableClient::Fetch(
+    absl::Span<const int64_t> rows) {
+  std::vector<int64_t> wanted;
+  for (int64_t row : rows) {
+    const auto cached = cache_.find(row);
+    if (cached != cache_.end() && Fit(cached->second)) continue;
+    wanted.push_back(row);
+  }
+  return MakeRequests(wanted);
 }
+
+std::vector<TableClient::Request> TableClient::Refresh() {
+  std::vector<int64_t> wanted;
+  for (int64_t row : used_) {
+    const CachedRow& cached = cache_[row];
+    // In the order of use: what comes after was read earlier still.
+    if (cached.read_clock >= 0 && cached.read_clock < clock_ - 1) break;
+    if (cached.read_clock >= 0 && cached.row_clock < clock_) {
+      wanted.push_back(row);
+    }
+  }
+  return MakeRequests(wanted);
+}
+
+std::vector<TableClient::Request> TableClient::MakeRequests(
+    absl::Span<const int64_t> rows) {
+  std::vector<TableGet> gets(options_.servers);
+  std::vector<Request> requests;
+  const auto finish = [&](int server) {
+    TableGet& get = gets[server];
+    if (get.rows.empty()) return;
+    get.table = options_.table;
+    get.rank = options_.rank;
+    get.clock = clock_;
+    get.request = ++requests_;
+    open_requests_[get.request] = {server, clock_};
+    logs_[server].floors[get.request] = logs_[server].acknowledged;
+    requests.push_back({server, std::exchange(get, TableGet())});
+  };
+  for (int64_t row : rows) {
+    const auto [asked, first] = asked_.try_emplace(row, clock_);
+    if (!first && asked->second >= clock_) continue;
+    asked->second = clock_;
+    const int server = ServerOf(row);
+    gets[server].rows.push_back(row);
+    if (gets[server].rows.size() >= rows_a_message_) finish(server);
+  }
+  for (int server = 0; server < options_.servers; ++server) finish(server);
+  return requests;
+}
+
+void TableClient::OnRows(const TableRows& rows) {
+  const auto open = open_requests_.find(rows.request);
+  if (open == open_requests_.end() || open->second.server != rows.server ||
+      rows.values.size() != rows.rows.size() * options_.width) {
+    return;
+  }
+  for (size_t i = 0; i < rows.rows.size(); ++i) {
+    if (ServerOf(rows.rows[i]) == rows.server) Install(rows, i);
+    const auto asked = asked_.find(rows.rows[i]);
+    if (asked != asked_.end() && asked->second == open->second.clock) {
+      asked_.erase(asked);
+    }
+  }
+  open_requests_.erase(open);
+  Log& log = logs_[rows.server];
+  log.floors.erase(rows.request);
+  Prune(log);
+  Evict();
+}
+
+// The row as the server has it, then what is not in it yet.
+void TableClient::Install(const TableRows& rows, size_t index) {
+  const int width = options_.width;
+  const int64_t id = rows.rows[index];
+  const auto [it, made] = cache_.try_emplace(id);
+  CachedRow& row = it->second;
+  if (made) {
+    used_.push_front(id);
+    row.used = used_.begin();
+  }
+  if (rows.row_clock < row.row_clock) return;  // comes late
+  row.row_clock = rows.row_clock;
+  row.values.assign(rows.values.begin() + index * width,
+                    rows.values.begin() + (index + 1) * width);
+  for (const LoggedInc& logged : logs_[rows.server].incs) {
+    const TableInc& inc = logged.inc;
+    if (inc.sequence <= rows.applied) continue;
+    const auto at = std::lower_bound(inc.rows.begin(), inc.rows.end(), id);
+    if (at == inc.rows.end() || *at != id) continue;
+    Add(absl::MakeConstSpan(inc.deltas)
+            .subspan((at - inc.rows.begin()) * width, width),
+        &row.values);
+  }
+  const auto open = open_.find(id);
+  if (open != open_.end()) Add(open->second, &row.values);
+}
+
+void TableClient::Evict() {
+  while (static_cast<int64_t>(cache_.size()) > options_.cache_rows) {
+    cache_.erase(used_.back());
+    used_.pop_back();
+  }
+}
+
+// ---- Writes -----------------------------------------------------------------
 
 void TableClient::Inc(int64_t row, int element, float delta) {
   std::vector<float>& open = open_[row];
@@ -41,62 +143,72 @@ void TableClient::Inc(int64_t row, int element, float delta) {
   if (it != cache_.end()) it->second.values[element] += delta;
 }
 
+void TableClient::Inc(int64_t row, absl::Span<const float> delta) {
+  std::vector<float>& open = open_[row];
+  open.resize(options_.width);
+  Add(delta, &open);
+  const auto it = cache_.find(row);
+  if (it != cache_.end()) Add(delta, &it->second.values);
+}
+
 std::vector<TableClient::Outgoing> TableClient::Tick() {
-  std::vector<Outgoing> out(options_.servers);
-  for (auto& [row, delta] : open_) {
-    TableInc& inc = out[ServerOf(row)].inc;
-    inc.rows.push_back(row);
-    inc.deltas.insert(inc.deltas.end(), delta.begin(), delta.end());
-  }
-  open_.clear();
+  std::vector<int64_t> rows;
+  rows.reserve(open_.size());
+  for (const auto& [row, delta] : open_) rows.push_back(row);
+  std::sort(rows.begin(), rows.end());
+  std::vector<TableInc> incs(options_.servers);
   std::vector<Outgoing> sent;
-  for (int server = 0; server < options_.servers; ++server) {
-    TableInc& inc = out[server].inc;
-    if (inc.rows.empty()) continue;
+  const auto finish = [&](int server) {
+    TableInc& inc = incs[server];
+    if (inc.rows.empty()) return;
     inc.table = options_.table;
     inc.rank = options_.rank;
     inc.clock = clock_;
     inc.sequence = ++logs_[server].last;
-    logs_[server].unseen.push_back(inc);
-    sent.push_back({server, std::move(inc)});
+    logs_[server].incs.push_back({inc});
+    sent.push_back({server, std::exchange(inc, TableInc())});
+  };
+  for (int64_t row : rows) {
+    const int server = ServerOf(row);
+    const std::vector<float>& delta = open_[row];
+    incs[server].rows.push_back(row);
+    incs[server].deltas.insert(incs[server].deltas.end(), delta.begin(),
+                               delta.end());
+    if (incs[server].rows.size() >= rows_a_message_) finish(server);
   }
+  for (int server = 0; server < options_.servers; ++server) finish(server);
+  open_.clear();
   ++clock_;
   return sent;
 }
 
-void TableClient::OnRows(const TableRows& rows) {
-  const int width = options_.width;
-  if (rows.server < 0 || rows.server >= options_.servers ||
-      rows.values.size() != rows.rows.size() * width) {
+void TableClient::OnAcknowledged(int server, uint64_t sequence) {
+  Log& log = logs_[server];
+  if (log.incs.empty() || sequence < log.incs.front().inc.sequence ||
+      sequence > log.last) {
     return;
   }
-  Log& log = logs_[rows.server];
-  // Rows that say less than what is held, in either respect, come late.  The
-  // log keeps what any row younger than `seen` may lack, so older are refused.
-  if (rows.applied < log.seen) return;
-  log.seen = rows.applied;
-  while (!log.unseen.empty() && log.unseen.front().sequence <= log.seen) {
-    log.unseen.pop_front();
+  log.incs[sequence - log.incs.front().inc.sequence].acknowledged = true;
+  for (const LoggedInc& each : log.incs) {
+    if (each.inc.sequence <= log.acknowledged) continue;
+    if (!each.acknowledged) break;
+    log.acknowledged = each.inc.sequence;
   }
-  for (size_t r = 0; r < rows.rows.size(); ++r) {
-    const int64_t id = rows.rows[r];
-    if (ServerOf(id) != rows.server) continue;
-    CachedRow& row = cache_[id];
-    if (rows.row_clock < row.row_clock) continue;
-    row.row_clock = rows.row_clock;
-    row.applied = rows.applied;
-    row.values.assign(rows.values.begin() + r * width,
-                      rows.values.begin() + (r + 1) * width);
-    for (const TableInc& inc : log.unseen) {
-      for (size_t i = 0; i < inc.rows.size(); ++i) {
-        if (inc.rows[i] != id) continue;
-        Add(absl::MakeConstSpan(inc.deltas).subspan(i * width, width),
-            &row.values);
-      }
-    }
-    const auto open = open_.find(id);
-    if (open != open_.end()) Add(open->second, &row.values);
+  Prune(log);
+}
+
+void TableClient::Prune(Log& log) {
+  const uint64_t keep_after =
+      log.floors.empty() ? log.acknowledged : log.floors.begin()->second;
+  while (!log.incs.empty() && log.incs.front().inc.sequence <= keep_after) {
+    log.incs.pop_front();
   }
+}
+
+size_t TableClient::logged() const {
+  size_t count = 0;
+  for (const Log& log : logs_) count += log.incs.size();
+  return count;
 }
 
 }  // namespace cssp::ps

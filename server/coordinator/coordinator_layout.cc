@@ -33,10 +33,13 @@ absl::Status CheckDeclaration(const control::DeclareLayoutRequest& request) {
 }
 
 // Of the job's tables, over all servers; what overflows is too much.
-uint64_t TableBytes(const control::JobSpec& spec) {
+uint64_t TableBytes(const control::JobSpec& spec, size_t servers) {
   double bytes = 0;
   for (const control::TableSpec& table : spec.tables())
-    bytes += static_cast<double>(table.rows()) * table.width() * sizeof(float);
+    bytes += (table.sparse_rows() > 0
+                  ? static_cast<double>(table.sparse_rows()) * servers
+                  : static_cast<double>(table.rows())) *
+             table.width() * sizeof(float);
   return bytes < 1e18 ? static_cast<uint64_t>(bytes) : ~uint64_t{0};
 }
 
@@ -76,7 +79,7 @@ absl::StatusOr<PlacedModel> Coordinator::PlaceLocked(
     ps::SlabLayout layout) {
   const bool tables = job.spec.tables_size() > 0;
   const uint64_t bytes =
-      tables ? TableBytes(job.spec)
+      tables ? TableBytes(job.spec, servers_.size())
              : static_cast<uint64_t>(layout.size()) * sizeof(float);
   if (bytes > options_.max_model_bytes)
     return absl::InvalidArgumentError(

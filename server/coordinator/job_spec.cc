@@ -55,6 +55,7 @@ absl::Status CheckSolver(const caffe::SolverParameter& solver) {
 }
 
 constexpr int kMaxTables = 64;
+constexpr int kMaxTableStaleness = 1024;
 
 absl::Status CheckTables(const JobSpec& spec) {
   RETURN_IF_ERROR(
@@ -77,6 +78,10 @@ absl::Status CheckTables(const JobSpec& spec) {
                                int64_t{1} << 40));
     RETURN_IF_ERROR(CheckRange(absl::StrCat(field, ": width"), table.width(), 1,
                                ps::kMaxTableWidth));
+    RETURN_IF_ERROR(CheckRange(absl::StrCat(field, ": sparse_rows"),
+                               table.sparse_rows(), 0, table.rows()));
+    RETURN_IF_ERROR(CheckRange(absl::StrCat(field, ": staleness"),
+                               table.staleness(), 0, kMaxTableStaleness));
   }
   return absl::OkStatus();
 }

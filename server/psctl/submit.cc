@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <system_error>
 #include <utility>
@@ -13,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "absl/time/time.h"
 #include "common/base/status_macros.h"
 #include "common/model_file/prototxt.h"
@@ -46,24 +48,42 @@ absl::StatusOr<control::SspUpdate> ParseUpdate(const std::string& name) {
       "--ssp_update ", name, ": known are PER_CLOCK, PER_PUSH and async"));
 }
 
-// NAME:ROWSxWIDTH, comma-separated.
-absl::Status ParseTables(const std::string& list, control::JobSpec* spec) {
-  for (absl::string_view item : absl::StrSplit(list, ',')) {
-    const std::pair<absl::string_view, absl::string_view> table =
-        absl::StrSplit(item, absl::MaxSplits(':', 1));
-    const std::pair<absl::string_view, absl::string_view> size =
-        absl::StrSplit(table.second, absl::MaxSplits('x', 1));
-    int64_t rows = 0;
-    int32_t width = 0;
-    if (table.first.empty() || !absl::SimpleAtoi(size.first, &rows) ||
-        !absl::SimpleAtoi(size.second, &width))
-      return absl::InvalidArgumentError(
-          absl::StrCat("--tables: '", item, "' is not NAME:ROWSxWIDTH"));
-    control::TableSpec& added = *spec->add_tables();
-    added.set_name(std::string(table.first));
-    added.set_rows(rows);
-    added.set_width(width);
+// NAME:ROWSxWIDTH[:sparse=N][:s=N]
+absl::Status ParseTable(absl::string_view item, control::TableSpec* table) {
+  const std::vector<absl::string_view> parts = absl::StrSplit(item, ':');
+  const std::pair<absl::string_view, absl::string_view> size =
+      absl::StrSplit(parts.size() < 2 ? "" : parts[1], absl::MaxSplits('x', 1));
+  int64_t rows = 0;
+  int32_t width = 0;
+  bool good = !parts[0].empty() && absl::SimpleAtoi(size.first, &rows) &&
+              absl::SimpleAtoi(size.second, &width);
+  for (size_t i = 2; i < parts.size() && good; ++i) {
+    absl::string_view option = parts[i];
+    int64_t value = 0;
+    const bool sparse = absl::ConsumePrefix(&option, "sparse=");
+    good = (sparse || absl::ConsumePrefix(&option, "s=")) &&
+           absl::SimpleAtoi(option, &value) && value >= 0 &&
+           (sparse || value <= std::numeric_limits<int32_t>::max());
+    if (sparse) {
+      table->set_sparse_rows(value);
+    } else {
+      table->set_staleness(static_cast<int32_t>(value));
+    }
   }
+  if (!good)
+    return absl::InvalidArgumentError(
+        absl::StrCat("--tables: '", item,
+                     "' is not NAME:ROWSxWIDTH, with :sparse=ROWS or :s=CLOCKS "
+                     "after it or without"));
+  table->set_name(std::string(parts[0]));
+  table->set_rows(rows);
+  table->set_width(width);
+  return absl::OkStatus();
+}
+
+absl::Status ParseTables(const std::string& list, control::JobSpec* spec) {
+  for (absl::string_view item : absl::StrSplit(list, ','))
+    RETURN_IF_ERROR(ParseTable(item, spec->add_tables()));
   return absl::OkStatus();
 }
 
@@ -208,7 +228,8 @@ absl::StatusOr<int> RunUnderMpirun(const GlobalOptions& global,
 void AddSubmitFlags(SubmitOptions* o, FlagSet* flags) {
   flags->Add("solver", &o->solver, "solver prototxt; its nets are sent along");
   flags->Add("tables", &o->tables,
-             "instead of a solver: NAME:ROWSxWIDTH,... for your own programs");
+             "instead of a solver, for your own programs: NAME:ROWSxWIDTH"
+             "[:sparse=ROWS][:s=CLOCKS],...");
   flags->Add("name", &o->name, "of the job; default: the net's");
   flags->Add("request_id", &o->request_id, "submitting it twice is one job");
   flags->Add("workers", &o->workers, "number of workers");

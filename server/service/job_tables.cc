@@ -21,7 +21,9 @@ absl::StatusOr<std::unique_ptr<JobTables>> JobTables::Create(
     options.rows = table.rows();
     options.width = table.width();
     options.workers = spec.workers();
-    options.staleness = spec.staleness();
+    options.staleness =
+        table.has_staleness() ? table.staleness() : spec.staleness();
+    options.max_rows = table.sparse_rows();
     options.servers = request.shard_map().servers_size();
     options.self = request.server_index();
     ASSIGN_OR_RETURN(ParamTable made, ParamTable::Create(options, *tables));

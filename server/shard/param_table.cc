@@ -8,6 +8,12 @@
 namespace cssp {
 namespace {
 
+// Rows of a dense table, or room of a sparse one, in this shard.
+int64_t Capacity(const TableOptions& options) {
+  if (options.max_rows > 0) return options.max_rows;
+  return (options.rows + options.servers - 1 - options.self) / options.servers;
+}
+
 size_t HeldBytes(const ps::TableInc& inc) {
   return inc.rows.size() * sizeof(int64_t) + inc.deltas.size() * sizeof(float);
 }
@@ -17,9 +23,10 @@ size_t HeldBytes(const ps::TableInc& inc) {
 absl::StatusOr<ParamTable> ParamTable::Create(const TableOptions& options,
                                               TableOutput& output) {
   constexpr int64_t kMaxFloats = int64_t{1} << 34;
-  if (options.rows < 1 || options.width < 1 ||
+  const int64_t made = options.max_rows > 0 ? options.max_rows : options.rows;
+  if (options.rows < 1 || options.width < 1 || options.max_rows < 0 ||
       options.width > ps::kMaxTableWidth ||
-      options.rows > kMaxFloats / options.width || options.workers < 1 ||
+      made > kMaxFloats / options.width || options.workers < 1 ||
       options.staleness < 0 || options.servers < 1 || options.self < 0 ||
       options.self >= options.servers) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -32,8 +39,10 @@ absl::StatusOr<ParamTable> ParamTable::Create(const TableOptions& options,
 ParamTable::ParamTable(const TableOptions& options, TableOutput& output)
     : options_(options),
       output_(&output),
-      values_((options.rows + options.servers - 1 - options.self) /
-              options.servers * options.width),
+      store_(options.max_rows > 0 ? RowStore::Kind::kSparse
+                                  : RowStore::Kind::kDense,
+             Capacity(options), options.width),
+      zeros_(options.width),
       lanes_(options.workers) {}
 
 bool ParamTable::Mine(int64_t row) const {
@@ -41,13 +50,9 @@ bool ParamTable::Mine(int64_t row) const {
          row % options_.servers == options_.self;
 }
 
-float* ParamTable::MutableRow(int64_t row) {
-  return values_.data() + row / options_.servers * options_.width;
-}
-
 absl::Span<const float> ParamTable::row(int64_t row) const {
-  return absl::MakeConstSpan(values_).subspan(
-      row / options_.servers * options_.width, options_.width);
+  const float* made = store_.Find(row / options_.servers);
+  return {made == nullptr ? zeros_.data() : made, zeros_.size()};
 }
 
 ps::Reason ParamTable::Inc(const ps::TableInc& inc) {
@@ -59,6 +64,7 @@ ps::Reason ParamTable::Inc(const ps::TableInc& inc) {
     if (!Mine(row)) return ps::Reason::kNotMine;
   }
   Lane& lane = lanes_[inc.rank];
+  if (lane.removed) return ps::Reason::kFenced;
   if (inc.sequence <= lane.applied) return ps::Reason::kDuplicate;
   if (inc.sequence > lane.applied + kMaxHeld) return ps::Reason::kTooFarAhead;
   const auto at = std::lower_bound(
@@ -71,6 +77,12 @@ ps::Reason ParamTable::Inc(const ps::TableInc& inc) {
   if (inc.sequence != lane.applied + 1 &&
       lane.held_bytes + HeldBytes(inc) > kMaxHeldBytes) {
     return ps::Reason::kTooFarAhead;
+  }
+  // Made now, so that what is acknowledged can always be applied.
+  for (int64_t row : inc.rows) {
+    if (store_.Make(row / options_.servers) == nullptr) {
+      return ps::Reason::kTableFull;
+    }
   }
   lane.held_bytes += HeldBytes(inc);
   lane.held.insert(at, inc);
@@ -105,8 +117,12 @@ void ParamTable::Finish(int rank, uint64_t incs) {
 }
 
 void ParamTable::Remove(int rank) {
-  lanes_[rank].finished = true;
-  lanes_[rank].parked.clear();
+  Lane& lane = lanes_[rank];
+  for (const ps::TableInc& inc : lane.held) Apply(inc);
+  lane.held.clear();
+  lane.held_bytes = 0;
+  lane.finished = lane.removed = true;
+  lane.parked.clear();
   UpdateMin();
 }
 
@@ -122,7 +138,7 @@ void ParamTable::Detach(PeerId peer) {
 void ParamTable::Apply(const ps::TableInc& inc) {
   const float* delta = inc.deltas.data();
   for (int64_t row : inc.rows) {
-    float* out = MutableRow(row);
+    float* out = store_.Make(row / options_.servers);
     for (int i = 0; i < options_.width; ++i) out[i] += *delta++;
   }
 }

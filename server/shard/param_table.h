@@ -12,6 +12,7 @@
 #include "common/ps/messages.h"
 #include "common/ps/table_wire.h"
 #include "server/shard/chunk_table.h"
+#include "server/shard/row_store.h"
 #include "server/shard/vector_clock.h"
 
 namespace cssp {
@@ -26,6 +27,9 @@ class TableOutput {
 struct TableOptions {
   uint32_t id = 0;
   int64_t rows = 0;  // of the whole table; row r lives on shard r % servers
+  // Sparse: rows are made by their first increment, at most so many in this
+  // shard; the others read as zeros.  0: dense, every row may be made.
+  int64_t max_rows = 0;
   int width = 0;     // floats a row
   int workers = 1;
   int staleness = 0;
@@ -50,6 +54,7 @@ class ParamTable {
                                            TableOutput& output);
 
   // kNone: applied, or held until the ones before it come; kDuplicate;
+  // kTableFull: a new row of a sparse table that has no room;
   // kTooFarAhead: more than kMaxHeld, or kMaxHeldBytes, beyond the gap;
   // kNotMine; kBadMessage.
   ps::Reason Inc(const ps::TableInc& inc);
@@ -62,16 +67,19 @@ class ParamTable {
   // Counts as clock infinity once `incs` increments are in.
   void Finish(int rank, uint64_t incs);
   // A dead worker: counts as clock infinity from now on, whatever is missing.
+  // What it was told is held is applied, also beyond a gap that will stay;
+  // what still comes from it is refused (kFenced): its sum stands.
   void Remove(int rank);
   // Reads of a connection that is gone are forgotten.
   void Detach(PeerId peer);
 
-  absl::Span<const float> row(int64_t row) const;
+  absl::Span<const float> row(int64_t row) const;  // REQUIRES: ours
   int64_t min_clock() const { return min_; }
   int64_t done(int rank) const { return lanes_[rank].done; }
   int64_t parked() const;
   int width() const { return options_.width; }
-  int64_t bytes() const { return values_.size() * sizeof(float); }
+  int64_t bytes() const { return store_.bytes(); }
+  int64_t rows_made() const { return store_.rows(); }
 
  private:
   static constexpr uint64_t kNever = ~uint64_t{0};
@@ -88,6 +96,7 @@ class ParamTable {
     int64_t done = 0;
     uint64_t applied = 0;  // increments 1..applied are in the rows
     bool finished = false;
+    bool removed = false;
     uint64_t finished_at = kNever;  // increments until it counts as finished
     size_t held_bytes = 0;
     std::deque<ps::TableInc> held;  // by sequence, beyond a gap
@@ -97,7 +106,6 @@ class ParamTable {
 
   ParamTable(const TableOptions& options, TableOutput& output);
   bool Mine(int64_t row) const;
-  float* MutableRow(int64_t row);
   void Apply(const ps::TableInc& inc);
   void Settle(Lane& lane);
   void UpdateMin();
@@ -105,7 +113,8 @@ class ParamTable {
 
   TableOptions options_;
   TableOutput* output_;
-  std::vector<float> values_;
+  RowStore store_;            // by row / servers
+  std::vector<float> zeros_;  // a row that was never made
   std::vector<Lane> lanes_;
   int64_t min_ = 0;
 };

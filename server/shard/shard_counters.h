@@ -10,7 +10,7 @@ namespace cssp {
 // Plain data, cumulative unless said otherwise.
 struct ShardCounters {
   static constexpr int kStalenessBuckets = 17;
-  static constexpr int kReasons = 16;
+  static constexpr int kReasons = 17;
 
   int64_t pushes = 0;      // parts taken
   int64_t duplicates = 0;  // pushes acknowledged and dropped

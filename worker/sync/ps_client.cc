@@ -70,13 +70,7 @@ void PsClient::EnqueueChunk(Request request) {
   Enqueue(std::move(request));
 }
 
-void PsClient::EnqueueBody(int server, MessageType type, uint32_t table,
-                           int64_t clock, std::string body) {
-  Request request;
-  request.server = server;
-  request.header.type = type;
-  request.header.chunk = table;
-  request.header.clock = clock;
+void PsClient::EnqueueBody(Request request, std::string body) {
   request.body = std::make_shared<const std::string>(std::move(body));
   request.data = {reinterpret_cast<const uint8_t*>(request.body->data()),
                   request.body->size()};
@@ -84,13 +78,22 @@ void PsClient::EnqueueBody(int server, MessageType type, uint32_t table,
 }
 
 void PsClient::SendInc(int server, const ps::TableInc& inc) {
-  EnqueueBody(server, MessageType::kTableInc, inc.table, inc.clock,
-              ps::EncodeInc(inc));
+  Request request;
+  request.server = server;
+  request.header.type = MessageType::kTableInc;
+  request.header.chunk = inc.table;
+  request.header.clock = inc.clock;
+  request.increment = inc.sequence;
+  EnqueueBody(std::move(request), ps::EncodeInc(inc));
 }
 
 void PsClient::SendGet(int server, const ps::TableGet& get) {
-  EnqueueBody(server, MessageType::kTableGet, get.table, get.clock,
-              ps::EncodeGet(get));
+  Request request;
+  request.server = server;
+  request.header.type = MessageType::kTableGet;
+  request.header.chunk = get.table;
+  request.header.clock = get.clock;
+  EnqueueBody(std::move(request), ps::EncodeGet(get));
 }
 
 void PsClient::Enqueue(Request request) {
@@ -386,13 +389,15 @@ void PsClient::FinishIfDone(uint32_t sequence) {
   if (!request.answered || request.memory_out > 0) return;
   const bool pull = request.is_pull();
   const bool inc = request.header.type == MessageType::kTableInc;
+  const uint64_t increment = request.increment;
+  const int server = request.server;
   const int chunk = static_cast<int>(request.header.chunk);
   const int64_t clock = request.header.clock;
   if (options_.metrics && request.header.type == MessageType::kPush)
     options_.metrics->push_seconds->Observe(
         absl::ToDoubleSeconds(time_.Now() - request.begun));
   requests_.erase(at);
-  if (inc) return events_.OnIncDone();
+  if (inc) return events_.OnIncDone(server, chunk, increment);
   if (!pull) events_.OnPushDone(chunk, clock);
 }
 

@@ -72,7 +72,7 @@ class PsClientEvents {
   // increment.
   virtual void OnTableRows(int server, const ps::MessageHeader& header,
                            absl::Span<const uint8_t> body) {}
-  virtual void OnIncDone() {}
+  virtual void OnIncDone(int server, uint32_t table, uint64_t sequence) {}
   // A server was reached again: what it sent in between may be lost.
   virtual void OnReconnect(int server) = 0;
   // Nothing more will come.  Called once.
@@ -125,6 +125,7 @@ class PsClient : private TransportHandler {
     ps::MessageHeader header;
     absl::Span<const uint8_t> data;
     std::shared_ptr<const std::string> body;  // `data` of a table's request
+    uint64_t increment = 0;                   // its sequence
     int server = 0;
     absl::Time begun;
     bool sent = false;        // handed to the transport on this connection
@@ -198,8 +199,8 @@ class PsClient : private TransportHandler {
   int ServerOf(EndpointId peer) const;
   ps::MessageHeader NewHeader(ps::MessageType type);
   void EnqueueChunk(Request request) ABSL_LOCKS_EXCLUDED(mu_);
-  void EnqueueBody(int server, ps::MessageType type, uint32_t table,
-                   int64_t clock, std::string body) ABSL_LOCKS_EXCLUDED(mu_);
+  void EnqueueBody(Request request, std::string body)
+      ABSL_LOCKS_EXCLUDED(mu_);
   void Enqueue(Request request) ABSL_LOCKS_EXCLUDED(mu_);
 
   const PsClientOptions options_;

@@ -16,7 +16,10 @@ namespace {
 
 constexpr absl::Duration kTickGrace = absl::Seconds(30);
 // Increments under way before Clock waits for the servers to take some.
-constexpr int64_t kMaxIncsOut = 256;
+constexpr int64_t kMaxIncsOut = 64;
+constexpr int64_t kMinCachedRows = 16;
+// What a cached row costs beside its floats.
+constexpr int64_t kRowOverhead = 128;
 
 std::string HostName() {
   char name[256] = {};
@@ -62,9 +65,14 @@ absl::Status TableSession::Start() {
                                    .width = width(i),
                                    .servers = map.servers_size(),
                                    .rank = rank(),
-                                   .staleness = staleness()});
+                                   .staleness = staleness(i),
+                                   .cache_rows = std::max(
+                                       kMinCachedRows,
+                                       options_.cache_bytes /
+                                           (4 * width(i) + kRowOverhead))});
     }
   }
+  clock_begin_ = absl::Now();
   PsClientOptions client = DataPlaneOptions(*session_, map);
   client.subscribe = false;
   client.transport = options_.transport;
@@ -89,30 +97,46 @@ absl::StatusOr<int> TableSession::FindTable(absl::string_view name) const {
       absl::StrCat("no table '", name, "'; the job has ", known));
 }
 
-absl::Status TableSession::CheckRow(int table, int64_t row,
-                                    size_t floats) const {
-  if (table < 0 || table >= num_tables() || row < 0 || row >= rows(table)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("row ", row, " of table ", table, " does not exist"));
-  }
-  if (floats == static_cast<size_t>(width(table))) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("table '", session_->spec().tables(table).name(),
-                   "' has rows of ", width(table), " floats, not ", floats));
+int TableSession::staleness(int table) const {
+  const control::TableSpec& spec = session_->spec().tables(table);
+  return spec.has_staleness() ? spec.staleness() : session_->spec().staleness();
 }
 
-absl::Status TableSession::Get(int table, int64_t row, absl::Span<float> out) {
-  RETURN_IF_ERROR(CheckRow(table, row, out.size()));
-  const absl::Time deadline = absl::Now() + options_.timeout;
-  absl::MutexLock lock(&mu_);
+absl::Status TableSession::CheckRow(int table, int64_t row) const {
+  if (table >= 0 && table < num_tables() && row >= 0 && row < rows(table))
+    return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("row ", row, " of table ", table, " does not exist"));
+}
+
+absl::Status TableSession::CheckRows(int table, absl::Span<const int64_t> rows,
+                                     size_t floats) const {
+  for (int64_t row : rows) RETURN_IF_ERROR(CheckRow(table, row));
+  if (rows.empty() || floats == rows.size() * width(table))
+    return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "table '", session_->spec().tables(table).name(), "' has rows of ",
+      width(table), " floats, not ", floats,
+      rows.size() == 1 ? "" : absl::StrCat(" for ", rows.size(), " rows")));
+}
+
+void TableSession::AskLocked(int table, absl::Span<const int64_t> rows) {
+  for (const ps::TableClient::Request& request : tables_[table].Fetch(rows))
+    client_->SendGet(request.server, request.get);
+}
+
+absl::Status TableSession::AwaitLocked(int table, int64_t row,
+                                       absl::Span<float> out) {
+  const absl::Time begin = absl::Now();
+  const absl::Time deadline = begin + options_.timeout;
   while (true) {
     RETURN_IF_ERROR(failure_);
-    ps::TableClient& client = tables_[table];
-    if (const std::vector<float>* values = client.Get(row)) {
+    if (const std::vector<float>* values = tables_[table].Get(row)) {
       std::copy(values->begin(), values->end(), out.begin());
+      clock_waited_ += absl::Now() - begin;
       return absl::OkStatus();
     }
-    client_->SendGet(client.ServerOf(row), client.Fetch(row));
+    AskLocked(table, {row});
     const uint64_t before = arrivals_;
     const auto changed = [&]() ABSL_SHARED_LOCKS_REQUIRED(mu_) {
       return arrivals_ != before || !failure_.ok();
@@ -120,19 +144,61 @@ absl::Status TableSession::Get(int table, int64_t row, absl::Span<float> out) {
     if (!mu_.AwaitWithDeadline(absl::Condition(&changed), deadline)) {
       return absl::DeadlineExceededError(absl::StrCat(
           "row ", row, " of table ", table, " in clock ", clock_,
-          ": the slowest worker is more than ", staleness(),
+          ": the slowest worker is more than ", staleness(table),
           " clocks behind for ", absl::FormatDuration(options_.timeout)));
     }
   }
 }
 
-absl::Status TableSession::Inc(int table, int64_t row,
-                               absl::Span<const float> delta) {
-  RETURN_IF_ERROR(CheckRow(table, row, delta.size()));
+absl::Status TableSession::Get(int table, int64_t row, absl::Span<float> out) {
+  return BatchGet(table, {row}, out);
+}
+
+absl::Status TableSession::GetAsync(int table, absl::Span<const int64_t> rows) {
+  for (int64_t row : rows) RETURN_IF_ERROR(CheckRow(table, row));
   absl::MutexLock lock(&mu_);
   RETURN_IF_ERROR(failure_);
-  for (size_t i = 0; i < delta.size(); ++i) {
-    if (delta[i] != 0) tables_[table].Inc(row, static_cast<int>(i), delta[i]);
+  AskLocked(table, rows);
+  return absl::OkStatus();
+}
+
+absl::Status TableSession::BatchGet(int table, absl::Span<const int64_t> rows,
+                                    absl::Span<float> out) {
+  RETURN_IF_ERROR(CheckRows(table, rows, out.size()));
+  absl::MutexLock lock(&mu_);
+  AskLocked(table, rows);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    RETURN_IF_ERROR(AwaitLocked(
+        table, rows[i], out.subspan(i * width(table), width(table))));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TableSession::Inc(int table, int64_t row,
+                               absl::Span<const float> delta) {
+  return BatchInc(table, {row}, delta);
+}
+
+absl::Status TableSession::Inc(int table, int64_t row, int element,
+                               float delta) {
+  RETURN_IF_ERROR(CheckRow(table, row));
+  if (element < 0 || element >= width(table))
+    return absl::InvalidArgumentError(
+        absl::StrCat("rows of table ", table, " have no element ", element));
+  absl::MutexLock lock(&mu_);
+  RETURN_IF_ERROR(failure_);
+  tables_[table].Inc(row, element, delta);
+  return absl::OkStatus();
+}
+
+absl::Status TableSession::BatchInc(int table, absl::Span<const int64_t> rows,
+                                    absl::Span<const float> deltas) {
+  RETURN_IF_ERROR(CheckRows(table, rows, deltas.size()));
+  absl::MutexLock lock(&mu_);
+  RETURN_IF_ERROR(failure_);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    tables_[table].Inc(rows[i],
+                       deltas.subspan(i * width(table), width(table)));
   }
   return absl::OkStatus();
 }
@@ -146,17 +212,29 @@ absl::Status TableSession::Clock() {
         ++incs_out_;
         client_->SendInc(out.server, out.inc);
       }
+      if (!options_.eager) continue;
+      for (const ps::TableClient::Request& request : table.Refresh())
+        client_->SendGet(request.server, request.get);
     }
     const auto room = [&]() ABSL_SHARED_LOCKS_REQUIRED(mu_) {
       return incs_out_ < kMaxIncsOut || !failure_.ok();
     };
+    const absl::Time begin = absl::Now();
     mu_.Await(absl::Condition(&room));
+    clock_waited_ += absl::Now() - begin;
     RETURN_IF_ERROR(failure_);
   }
   RETURN_IF_ERROR(SendTicks(/*finished=*/false));
   control::WorkerReport report;
-  report.mutable_clock()->set_clock(clock_);
+  control::ClockReport& clock = *report.mutable_clock();
+  const absl::Time now = absl::Now();
+  clock.set_clock(clock_);
+  clock.set_wait_seconds(absl::ToDoubleSeconds(clock_waited_));
+  clock.set_clock_seconds(absl::ToDoubleSeconds(now - clock_begin_));
   session_->Report(std::move(report));
+  waited_ += clock_waited_;
+  clock_waited_ = absl::ZeroDuration();
+  clock_begin_ = now;
   ++clock_;
   return absl::OkStatus();
 }
@@ -183,19 +261,21 @@ absl::Status TableSession::SendTicks(bool finished) {
   return absl::OkStatus();
 }
 
+absl::Status TableSession::Flush() {
+  absl::MutexLock lock(&mu_);
+  const auto held = [&]() ABSL_SHARED_LOCKS_REQUIRED(mu_) {
+    return incs_out_ == 0 || !failure_.ok();
+  };
+  if (!mu_.AwaitWithTimeout(absl::Condition(&held), options_.timeout)) {
+    return absl::DeadlineExceededError(
+        absl::StrCat(incs_out_, " increments are not held by their servers"));
+  }
+  return failure_;
+}
+
 absl::Status TableSession::Finish() {
   if (finished_) return absl::OkStatus();
-  {
-    absl::MutexLock lock(&mu_);
-    const auto held = [&]() ABSL_SHARED_LOCKS_REQUIRED(mu_) {
-      return incs_out_ == 0 || !failure_.ok();
-    };
-    if (!mu_.AwaitWithTimeout(absl::Condition(&held), options_.timeout)) {
-      return absl::DeadlineExceededError(
-          absl::StrCat(incs_out_, " increments are not held by their servers"));
-    }
-    RETURN_IF_ERROR(failure_);
-  }
+  RETURN_IF_ERROR(Flush());
   RETURN_IF_ERROR(SendTicks(/*finished=*/true));
   for (size_t i = 0; i < ticks_.size(); ++i) {
     RETURN_IF_ERROR(
@@ -230,9 +310,10 @@ void TableSession::OnTableRows(int server, const ps::MessageHeader& header,
   ++arrivals_;
 }
 
-void TableSession::OnIncDone() {
+void TableSession::OnIncDone(int server, uint32_t table, uint64_t sequence) {
   absl::MutexLock lock(&mu_);
   --incs_out_;
+  tables_[table].OnAcknowledged(server, sequence);
 }
 
 }  // namespace cssp

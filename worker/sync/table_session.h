@@ -26,13 +26,22 @@ struct TableSessionOptions {
   TransportOptions transport;
   // How long Get and Finish wait before they give up.
   absl::Duration timeout = absl::Minutes(5);
+  // Of cached rows, a table; at least a few rows.
+  int64_t cache_bytes = int64_t{256} << 20;
+  // Eager: what a clock has read is asked for again as soon as it ends, so that
+  // fresh rows come while the program computes.  Lazy (the paper's): a row is
+  // asked for when it is read and what is cached has become too old.
+  bool eager = false;
 };
 
 // One worker of a job of tables (psctl submit --tables; Ho et al., NIPS 2013).
 // Thread-confined: the program's thread.  Invariants:
-//  1. Get in clock c sees every worker's increments of clocks < c - s, and all
-//     of one's own.
-//  2. Every increment is counted once on its server, whatever the network does.
+//  1. Get in clock c sees every worker's increments of clocks < c - s, s being
+//     the table's, and all of one's own.
+//  2. Every increment is counted once on its server, whatever the network does;
+//     of a program that is killed, each that a server held counts.
+//  3. Memory: cache_bytes a table, this clock's increments, and what the
+//     servers have not acknowledged.
 // Errors: whatever ends the job here (a server out of reach, the job aborted)
 // comes back from every later call.
 class TableSession : private PsClientEvents {
@@ -46,7 +55,10 @@ class TableSession : private PsClientEvents {
   int rank() const { return session_->joined().rank(); }
   int workers() const { return session_->spec().workers(); }
   int staleness() const { return session_->spec().staleness(); }
+  int staleness(int table) const;  // its own, or the job's
   int64_t clock() const { return clock_; }
+  // Time spent in Get and Clock waiting for others, so far.
+  absl::Duration waited() const { return waited_; }
 
   // NotFound names the job's tables.
   absl::StatusOr<int> FindTable(absl::string_view name) const;
@@ -60,12 +72,28 @@ class TableSession : private PsClientEvents {
   // the bound is not met.
   absl::Status Get(int table, int64_t row, absl::Span<float> out)
       ABSL_LOCKS_EXCLUDED(mu_);
+  // Asks for those of `rows` that this clock may not read from the cache, in
+  // few messages, and does not wait: their Gets then cost one delay together.
+  absl::Status GetAsync(int table, absl::Span<const int64_t> rows)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // Copies the rows, one after another.
+  absl::Status BatchGet(int table, absl::Span<const int64_t> rows,
+                        absl::Span<float> out) ABSL_LOCKS_EXCLUDED(mu_);
   // Adds to a row (width floats); visible to this program's Get at once, to the
   // others after Clock.
   absl::Status Inc(int table, int64_t row, absl::Span<const float> delta)
       ABSL_LOCKS_EXCLUDED(mu_);
+  // To one element.
+  absl::Status Inc(int table, int64_t row, int element, float delta)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // To rows.size() rows, whose deltas stand one after another.
+  absl::Status BatchInc(int table, absl::Span<const int64_t> rows,
+                        absl::Span<const float> deltas)
+      ABSL_LOCKS_EXCLUDED(mu_);
   // Ends the clock: its increments go out.  Never waits for other workers.
   absl::Status Clock() ABSL_LOCKS_EXCLUDED(mu_);
+  // Waits until the servers hold every increment of the clocks before this one.
+  absl::Status Flush() ABSL_LOCKS_EXCLUDED(mu_);
   // The program is done: waits until its increments are held, counts as clock
   // infinity from then on and leaves the job.
   absl::Status Finish() ABSL_LOCKS_EXCLUDED(mu_);
@@ -74,7 +102,13 @@ class TableSession : private PsClientEvents {
   explicit TableSession(TableSessionOptions options)
       : options_(std::move(options)) {}
   absl::Status Start();
-  absl::Status CheckRow(int table, int64_t row, size_t floats) const;
+  absl::Status CheckRow(int table, int64_t row) const;
+  absl::Status CheckRows(int table, absl::Span<const int64_t> rows,
+                         size_t floats) const;
+  absl::Status AwaitLocked(int table, int64_t row, absl::Span<float> out)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void AskLocked(int table, absl::Span<const int64_t> rows)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status SendTicks(bool finished);
   void Fail(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -90,7 +124,7 @@ class TableSession : private PsClientEvents {
   void OnFatal(const absl::Status& status) override { Fail(status); }
   void OnTableRows(int server, const ps::MessageHeader& header,
                    absl::Span<const uint8_t> body) override;
-  void OnIncDone() override;
+  void OnIncDone(int server, uint32_t table, uint64_t sequence) override;
 
   const TableSessionOptions options_;
   std::unique_ptr<JobSession> session_;
@@ -99,6 +133,8 @@ class TableSession : private PsClientEvents {
   std::vector<std::unique_ptr<TickStream>> ticks_;
   int64_t clock_ = 0;
   bool finished_ = false;
+  absl::Time clock_begin_;
+  absl::Duration waited_, clock_waited_;
 
   absl::Mutex mu_;
   std::vector<ps::TableClient> tables_ ABSL_GUARDED_BY(mu_);

@@ -1,7 +1,8 @@
 // One worker of HelloSSP (Ho et al., NIPS 2013): every clock it reads all rows,
 // checks what it may and must see, and adds 1 to its own column of each.
-//   table_worker COORDINATOR JOB TOKEN_FILE RANK CLOCKS [hang]
-// `hang`: stops after half of the clocks and waits to be killed.
+//   table_worker COORDINATOR JOB TOKEN_FILE RANK CLOCKS [hang | flush=FILE]
+// `hang`: stops after half of the clocks and waits to be killed.  `flush`: waits
+// in each clock until its increments are held, then writes how many clocks are.
 #include <unistd.h>
 
 #include <cstdio>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "common/base/status_macros.h"
 #include "worker/sync/table_session.h"
 
@@ -23,7 +25,7 @@ absl::Status CheckRow(const TableSession& tables, int64_t row,
   const int64_t slack = tables.staleness();
   for (int q = 0; q < tables.workers(); ++q) {
     const auto seen = static_cast<int64_t>(values[q]);
-    // A dead worker's column may stop anywhere; the others' may not.
+    // The last worker may have died: its column may stop anywhere.
     const bool own = q == tables.rank();
     const bool good = own ? seen == std::min(clock, clocks)
                           : seen <= std::min(clock + slack + 1, clocks) &&
@@ -48,8 +50,20 @@ absl::Status ReadAll(TableSession& tables, int64_t clocks) {
   return absl::OkStatus();
 }
 
+// A kill leaves the whole line of the last clock that was held.
+absl::Status FlushAndTell(TableSession& tables, const std::string& file) {
+  RETURN_IF_ERROR(tables.Flush());
+  const std::string temporary = file + ".new";
+  std::ofstream(temporary) << tables.clock() << "\n";
+  if (std::rename(temporary.c_str(), file.c_str()) == 0)
+    return absl::OkStatus();
+  return absl::InternalError(absl::StrCat("cannot write ", file));
+}
+
 absl::Status Run(const TableSessionOptions& options, int64_t clocks,
-                 bool hang) {
+                 absl::string_view mode) {
+  const bool hang = mode == "hang";
+  const bool flush = absl::ConsumePrefix(&mode, "flush=");
   ASSIGN_OR_RETURN(const auto tables, TableSession::Join(options));
   for (int64_t clock = 0; clock < clocks; ++clock) {
     if (hang && clock == clocks / 2) {
@@ -66,6 +80,7 @@ absl::Status Run(const TableSessionOptions& options, int64_t clocks,
       }
     }
     RETURN_IF_ERROR(tables->Clock());
+    if (flush) RETURN_IF_ERROR(FlushAndTell(*tables, std::string(mode)));
   }
   // After s more clocks a read holds everything of the first `clocks`.
   for (int i = 0; i < tables->staleness(); ++i) {
@@ -73,8 +88,9 @@ absl::Status Run(const TableSessionOptions& options, int64_t clocks,
   }
   std::vector<float> values(tables->width(0));
   RETURN_IF_ERROR(tables->Get(0, 0, absl::MakeSpan(values)));
-  for (float value : values) std::printf("%g ", value);
-  std::puts("");
+  std::ofstream sums(flush ? std::string(mode) + ".sums" : "/dev/stdout");
+  for (float value : values) sums << value << " ";
+  sums << std::endl;
   RETURN_IF_ERROR(ReadAll(*tables, clocks));
   return tables->Finish();
 }
@@ -90,7 +106,7 @@ int main(int argc, char** argv) {
   std::ifstream(argv[3]) >> options.token;
   options.rank = std::atoi(argv[4]);
   options.timeout = absl::Seconds(60);
-  const absl::Status status = cssp::Run(options, std::atoll(argv[5]), argc > 6);
+  const absl::Status status = cssp::Run(options, std::atoll(argv[5]), argc > 6 ? argv[6] : "");
   if (status.ok()) return 0;
   std::fprintf(stderr, "table_worker: %s\n", status.ToString().c_str());
   return 1;

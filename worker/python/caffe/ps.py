@@ -26,24 +26,35 @@ class Table:
         self.name = name
         self.rows = session._rows(self._table)
         self.width = session._width(self._table)
+        self.staleness = session._staleness(self._table)
 
     def get(self, row):
-        """A copy of a row that this clock may read: all increments of clocks
-        < clock - staleness, and all of one's own. Waits while there is none."""
-        return self._session._get(self._table, row)
+        """A copy of a row, or of several (an array of indexes: one row each), that
+        this clock may read: all increments of clocks < clock - staleness, and all
+        of one's own. Waits while there is none."""
+        values = self._session._get(self._table, np.atleast_1d(row))
+        return values[0] if np.ndim(row) == 0 else values
+
+    def get_async(self, rows):
+        """Asks for rows that a get will want, and does not wait."""
+        self._session._get_async(self._table, np.atleast_1d(rows))
 
     def inc(self, row, delta):
-        """Adds to a row (an array of its width, or one number for all)."""
+        """Adds to a row (an array of its width, or one number for all), or to
+        several (an array of indexes and one row of deltas each)."""
+        rows = np.atleast_1d(row)
         delta = np.asarray(delta, np.float32)
         if delta.ndim == 0:
-            delta = np.full(self.width, delta)
-        self._session._inc(self._table, row, delta)
+            delta = np.full((len(rows), self.width), delta)
+        self._session._inc(self._table, rows, delta)
+
+    batch_inc = inc
 
     def clock(self):
         """Ends the clock, of all the session's tables."""
         self._session.clock()
 
-    Get, Inc, Clock = get, inc, clock  # the paper's words
+    Get, GetAsync, Inc, BatchInc, Clock = get, get_async, inc, inc, clock  # the papers' words
 
 
 def _enter(self):
@@ -61,10 +72,13 @@ TableSession.__enter__ = _enter
 TableSession.__exit__ = _exit
 
 
-def join(coordinator, job, token="", rank=-1, timeout=300.0):
+def join(coordinator, job, token="", rank=-1, timeout=300.0, eager=False,
+         cache_bytes=256 << 20):
     """Joins a job of tables as one of its workers. `rank` -1: the coordinator
-    gives one; `timeout`: seconds that a get waits before it gives up."""
-    return TableSession(coordinator, job, token, rank, timeout)
+    gives one; `timeout`: seconds that a get waits before it gives up; `eager`:
+    what a clock has read is asked for again when it ends, so that fresh rows
+    come while the program computes; `cache_bytes`: of cached rows, a table."""
+    return TableSession(coordinator, job, token, rank, timeout, eager, cache_bytes)
 
 
 def solver(coordinator, job, token="", rank=-1):

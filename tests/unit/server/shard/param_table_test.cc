@@ -120,33 +120,45 @@ TEST(ParamTableTest, HeldBytesAreBounded) {
   EXPECT_EQ(table.Inc(inc), ps::Reason::kNone);
 }
 
-TEST(TableClientTest, ReadMyWritesAfterFreshRows) {
-  ps::TableClient client({.width = 2, .staleness = 1});
-  EXPECT_EQ(client.Get(1), nullptr);
-  ps::TableRows rows;
-  rows.rows = {1};
-  rows.values = {100, 0};
-  client.OnRows(rows);
-  client.Inc(1, 0, 1);
-  EXPECT_EQ((*client.Get(1))[0], 101);
-  const auto sent = client.Tick();  // sequence 1
-  ASSERT_EQ(sent.size(), 1u);
-  client.Inc(1, 0, 2);  // open
-  // Fresh rows without our increments: both are replayed.
-  rows.row_clock = 1;
-  rows.values = {200, 0};
-  client.OnRows(rows);
-  EXPECT_EQ((*client.Get(1))[0], 203);
-  // Fresh rows that contain the first one: only the open one is.
-  rows.row_clock = 2;
-  rows.applied = 1;
-  client.OnRows(rows);
-  EXPECT_EQ((*client.Get(1))[0], 202);
-  // Late, older rows change nothing.
-  rows.row_clock = 1;
-  rows.applied = 0;
-  client.OnRows(rows);
-  EXPECT_EQ((*client.Get(1))[0], 202);
+// What was acknowledged counts, also beyond a gap that the dead will not fill;
+// nothing counts after that.
+TEST(ParamTableTest, WhatTheDeadWereToldIsHeldCounts) {
+  Rows rows;
+  ParamTable table = *ParamTable::Create(Options(), rows);
+  EXPECT_EQ(table.Inc(Inc(0, 1, 1, 1)), ps::Reason::kNone);
+  EXPECT_EQ(table.Inc(Inc(0, 3, 1, 10)), ps::Reason::kNone);
+  EXPECT_EQ(table.row(1)[0], 1);
+  table.Remove(0);
+  EXPECT_EQ(table.row(1)[0], 11);
+  EXPECT_EQ(table.Inc(Inc(0, 2, 1, 100)), ps::Reason::kFenced);
+  EXPECT_EQ(table.Inc(Inc(0, 3, 1, 10)), ps::Reason::kFenced);
+  EXPECT_EQ(table.row(1)[0], 11);
+}
+
+TEST(ParamTableTest, SparseRowsAreMadeByTheirFirstIncrement) {
+  Rows rows;
+  TableOptions options = Options();
+  options.rows = int64_t{1} << 40;
+  options.max_rows = 2;
+  options.servers = 3;
+  options.self = 1;
+  ParamTable table = *ParamTable::Create(options, rows);
+  EXPECT_EQ(table.bytes(), 0);
+  const int64_t far = 3 * 300000000000 + 1;
+  ps::TableGet get;
+  get.rows = {far};
+  EXPECT_EQ(table.Get(1, get), ps::Reason::kNone);
+  EXPECT_EQ(rows.sent.back().values, (std::vector<float>{0, 0}));
+  EXPECT_EQ(table.rows_made(), 0);
+  EXPECT_EQ(table.Inc(Inc(0, 1, far, 5)), ps::Reason::kNone);
+  EXPECT_EQ(table.Inc(Inc(1, 1, far, 5)), ps::Reason::kNone);
+  EXPECT_EQ(table.Inc(Inc(0, 2, 4, 7)), ps::Reason::kNone);
+  EXPECT_EQ(table.rows_made(), 2);
+  EXPECT_EQ(table.Inc(Inc(0, 3, 7, 1)), ps::Reason::kTableFull);
+  EXPECT_EQ(table.Inc(Inc(0, 3, far, 1)), ps::Reason::kNone);
+  EXPECT_EQ(table.row(far)[0], 11);
+  EXPECT_EQ(table.row(4)[0], 7);
+  EXPECT_EQ(table.row(7)[0], 0);
 }
 
 TEST(TableWireTest, BodiesSurviveAndLengthsAreChecked) {

@@ -1,0 +1,48 @@
+// The rows of a table that one shard holds.
+#ifndef CSSP_SERVER_SHARD_ROW_STORE_H_
+#define CSSP_SERVER_SHARD_ROW_STORE_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+
+namespace cssp {
+
+// Rows of `width` floats by index, zero until they are made.  Thread-confined.
+// Invariants: a row never moves; memory comes in blocks, for rows that were
+// made only; no more than `capacity` rows are made.
+class RowStore {
+ public:
+  enum class Kind {
+    kDense,   // indexes 0..capacity-1
+    kSparse,  // any `capacity` indexes
+  };
+  RowStore(Kind kind, int64_t capacity, int width);
+
+  // Null: never made, all zeros.
+  const float* Find(int64_t index) const;
+  // The row, made if need be; null: beyond the capacity.
+  float* Make(int64_t index);
+
+  int64_t rows() const { return rows_; }  // sparse: made so far
+  int64_t bytes() const { return blocks_made_ * block_floats() * 4; }
+
+ private:
+  int64_t block_floats() const { return rows_per_block_ * width_; }
+  float* At(int64_t place) const;
+
+  const Kind kind_;
+  const int64_t capacity_;
+  const int width_;
+  const int64_t rows_per_block_;
+  int64_t rows_ = 0;
+  int64_t blocks_made_ = 0;
+  std::vector<std::unique_ptr<float[]>> blocks_;
+  absl::flat_hash_map<int64_t, int64_t> places_;  // sparse: by index
+};
+
+}  // namespace cssp
+
+#endif  // CSSP_SERVER_SHARD_ROW_STORE_H_

@@ -272,6 +272,7 @@ absl::Status LayerRunner::Forward() {
   }
   StepContext step = NewStep();
   RETURN_IF_ERROR(layer_->Forward(step, {bottoms, params, tops, statistics}));
+  RETURN_IF_ERROR(stream_->Synchronize());
   const absl::Span<const Shape> decided = layer_->ForwardShapes();
   for (size_t i = 0; i < decided.size(); ++i) {
     top_shapes_[i] = decided[i];

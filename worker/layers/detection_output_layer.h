@@ -30,7 +30,7 @@ class DetectionOutputLayer : public Layer {
   absl::StatusOr<std::vector<Shape>> InferShapes(
       absl::Span<const Shape> bottom) const override;
   LayerTraits Traits() const override;
-  absl::Span<const Shape> ForwardShapes() const override { return shapes_; }
+  absl::Span<const Shape> ForwardShapes() override { return shapes_; }
   int min_bottoms() const override { return 3; }
   int max_bottoms() const override { return 3; }
   bool allow_force_backward(int bottom) const override { return false; }
@@ -50,9 +50,8 @@ class DetectionOutputLayer : public Layer {
   BoxCodec codec() const {
     return {options().code_type(), options().variance_encoded_in_target()};
   }
-  bool IsBackground(int64_t c) const {
-    return c == options().background_label_id();
-  }
+  // A class, or none of them.
+  int64_t background() const { return options().background_label_id(); }
   float confidence_threshold() const;
   float nms_threshold() const { return options().nms_param().nms_threshold(); }
   float eta() const { return options().nms_param().eta(); }

@@ -24,7 +24,7 @@ class FilterLayer : public Layer {
   LayerTraits Traits() const override;
   absl::Status Bind(absl::Span<const TensorDesc> bottom,
                     absl::Span<const TensorDesc> top) override;
-  absl::Span<const Shape> ForwardShapes() const override { return shapes_; }
+  absl::Span<const Shape> ForwardShapes() override { return shapes_; }
   int min_bottoms() const override { return 2; }
   int max_bottoms() const override { return -1; }
   int max_tops() const override { return -1; }

@@ -301,6 +301,7 @@ absl::Status Executor::Zero(absl::Span<const GradientTensor> gradients) {
 }
 
 absl::Status Executor::Resize(int s) {
+  RETURN_IF_ERROR(Finish(Synchronize(), plan_.steps[s].layer));
   RETURN_IF_ERROR(ResizeTops(graph_, s, plan_));
   if (scratch_.bytes() >= plan_.scratch_bytes) return absl::OkStatus();
   RETURN_IF_ERROR(stream_->Synchronize());

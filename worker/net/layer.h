@@ -9,7 +9,7 @@
 //                    made and scratch is sized here.  Nothing later allocates.
 //   6. Forward, Backward   many times.
 // Forward and Backward never allocate, never synchronise with the device, and
-// never bring a scalar to the host.
+// never bring a scalar to the host (but for the counts of ForwardShapes).
 #ifndef CSSP_WORKER_NET_LAYER_H_
 #define CSSP_WORKER_NET_LAYER_H_
 
@@ -180,10 +180,12 @@ class Layer {
                                 const BackwardArgs& args) = 0;
 
   // Of layers with traits.data_dependent_shape that are no sources: InferShapes
-  // gives upper bounds and this, after a Forward, every top's true shape, of no
-  // more elements than its bound.  Top descriptors that Forward gets are those
-  // of the last time; Backward and the layers behind get the true ones.
-  virtual absl::Span<const Shape> ForwardShapes() const { return {}; }
+  // gives upper bounds and this, when all that Forward launched has run, every
+  // top's true shape, of no more elements than its bound.  The executor waits
+  // for that, so a kernel may have left a count in host memory.  Top descriptors
+  // that Forward gets are those of the last time; Backward and the layers behind
+  // get the true ones.
+  virtual absl::Span<const Shape> ForwardShapes() { return {}; }
 
   // Called when the weight slab has changed since the last Forward (a new
   // version, loaded weights): packed copies are stale.

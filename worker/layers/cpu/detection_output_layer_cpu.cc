@@ -32,7 +32,7 @@ class DetectionOutputLayerCpu final : public DetectionOutputLayer {
       Decode(n, args.bottom[0].data(), args.bottom[2].data());
       found_.clear();
       for (int64_t c = 0; c < g_.classes; ++c) {
-        if (!IsBackground(c)) Detect(n, c, args.bottom[1].data());
+        if (c != background()) Detect(n, c, args.bottom[1].data());
       }
       KeepBest();
       for (const Detection& found : found_) {

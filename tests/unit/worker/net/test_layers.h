@@ -218,7 +218,7 @@ class TestHead : public TestLayer {
     shapes_ = {bottom[0].shape};
     return absl::OkStatus();
   }
-  absl::Span<const Shape> ForwardShapes() const override { return shapes_; }
+  absl::Span<const Shape> ForwardShapes() override { return shapes_; }
   absl::Status Forward(StepContext& step, const ForwardArgs& a) override;
   absl::Status Backward(StepContext& step, const BackwardArgs& a) override;
 

@@ -27,35 +27,41 @@ absl::Status Locked(F&& call) {
   }
 }
 
-float* Mutable(const void* raw) {
-  return static_cast<float*>(const_cast<void*>(raw));
-}
+void* Mutable(const void* raw) { return const_cast<void*>(raw); }
 
 }  // namespace
 
 // ---- LayerBlob ----
 
-py::array LayerBlob::View(float* bound, Own& own) {
-  if (bound != nullptr && shape_.count() == bound_shape_.count())
-    return MakeArray(shape_, bound,
-                     std::make_shared<LayerHold>(LayerHold{session_, memory_}));
+py::array LayerBlob::View(HostView& bound, Own& own) {
+  float* const floats = shape_.count() == bound_shape_.count()
+                            ? ValueOrThrow(bound.Floats())
+                            : nullptr;
+  if (floats != nullptr)
+    return MakeArray(
+        shape_, floats,
+        std::make_shared<LayerHold>(LayerHold{session_, bound.hold()}));
   if (own == nullptr || own->size() != shape_.count())
     own = std::make_shared<std::vector<float>>(shape_.count());
   return MakeArray(shape_, own->data(), own);
 }
 
-void LayerBlob::Bind(const Shape& shape, float* data, float* diff,
-                     std::shared_ptr<const void> memory) {
+void LayerBlob::Bind(const HostPass& pass, const Shape& shape, void* data,
+                     void* diff) {
   shape_ = bound_shape_ = shape;
-  data_ = data;
-  diff_ = diff;
-  memory_ = std::move(memory);
+  data_.Begin(pass, data, shape.count() * sizeof(float));
+  diff_.Begin(pass, diff, shape.count() * sizeof(float));
   own_data_ = own_diff_ = nullptr;
 }
 
+absl::Status LayerBlob::End() {
+  RETURN_IF_ERROR(data_.End());
+  return diff_.End();
+}
+
 void LayerBlob::Unbind() {
-  data_ = diff_ = nullptr;
-  memory_ = nullptr;
+  data_.Clear();
+  diff_.Clear();
 }
 
 std::vector<float> LayerBlob::TakeOwnData() {
@@ -169,15 +175,29 @@ LayerTraits PythonLayer::Traits() const {
   return traits;
 }
 
-void PythonLayer::BindParams(absl::Span<const ConstTensor> param,
-                             absl::Span<const GradientTensor> gradient,
-                             const std::shared_ptr<const void>& memory) {
+void PythonLayer::BindParams(const HostPass& pass,
+                             absl::Span<const ConstTensor> param,
+                             absl::Span<const GradientTensor> gradient) {
   for (size_t i = 0; i < params_->blobs().size(); ++i) {
-    float* const diff =
-        i < gradient.size() ? gradient[i].tensor.data() : nullptr;
-    params_->blobs()[i]->Bind(param[i].shape(), Mutable(param[i].raw), diff,
-                              memory);
+    void* const diff = i < gradient.size() ? gradient[i].tensor.raw : nullptr;
+    params_->blobs()[i]->Bind(pass, param[i].shape(), Mutable(param[i].raw),
+                              diff);
   }
+}
+
+absl::Status PythonLayer::Clear(StepContext& step,
+                                const GradientTensor& gradient) {
+  if (gradient.mode != GradientMode::kWrite) return absl::OkStatus();
+  return device_.Zero(step.stream(), gradient.tensor.raw,
+                      gradient.tensor.desc->bytes());
+}
+
+// Python is slow enough that waiting for the copies costs nothing.
+absl::Status PythonLayer::EndPass(StepContext& step) {
+  for (const Blobs& blobs : {bottom_, top_})
+    for (const auto& blob : blobs) RETURN_IF_ERROR(blob->End());
+  for (const auto& blob : params_->blobs()) RETURN_IF_ERROR(blob->EndAsParam());
+  return step.stream().Synchronize();
 }
 
 void PythonLayer::UnbindAll() {
@@ -198,63 +218,67 @@ absl::Status PythonLayer::CheckTops(absl::Span<const Tensor> top) {
   return ReplanRequest();
 }
 
-void PythonLayer::HandOver(absl::Span<const Tensor> top) {
+absl::Status PythonLayer::HandOver(StepContext& step,
+                                   absl::Span<const Tensor> top) {
   for (size_t i = 0; i < top.size(); ++i)
-    std::copy(results_[i].begin(), results_[i].end(), top[i].data());
+    RETURN_IF_ERROR(device_.CopyFromHost(step.stream(), top[i].raw,
+                                         results_[i].data(),
+                                         results_[i].size() * sizeof(float)));
+  RETURN_IF_ERROR(step.stream().Synchronize());
   results_.clear();
+  return absl::OkStatus();
 }
 
-absl::Status PythonLayer::Call(StepContext& step, const ForwardArgs& args) {
-  const std::shared_ptr<const void> memory = this->memory();
+absl::Status PythonLayer::CallForward(StepContext& step,
+                                      const ForwardArgs& args) {
+  const HostPass pass = NewPass(step);
   for (size_t i = 0; i < bottom_.size(); ++i)
-    bottom_[i]->Bind(args.bottom[i].shape(), Mutable(args.bottom[i].raw),
-                     nullptr, memory);
+    bottom_[i]->Bind(pass, args.bottom[i].shape(), Mutable(args.bottom[i].raw),
+                     nullptr);
   for (size_t i = 0; i < top_.size(); ++i)
-    top_[i]->Bind(args.top[i].shape(), args.top[i].data(), nullptr, memory);
-  BindParams(args.param, {}, memory);
+    top_[i]->Bind(pass, args.top[i].shape(), args.top[i].raw, nullptr);
+  BindParams(pass, args.param, {});
   if (!is_source()) instance_.attr("reshape")(bottom_list_, top_list_);
   instance_.attr("forward")(bottom_list_, top_list_);
-  return CheckTops(args.top);
+  const absl::Status checked = CheckTops(args.top);
+  RETURN_IF_ERROR(EndPass(step));
+  return checked;
 }
 
 absl::Status PythonLayer::Forward(StepContext& step, const ForwardArgs& args) {
   return Locked([&]() -> absl::Status {
-    if (!results_.empty()) {
-      HandOver(args.top);
-    } else {
-      RETURN_IF_ERROR(Call(step, args));
-    }
+    RETURN_IF_ERROR(results_.empty() ? CallForward(step, args)
+                                     : HandOver(step, args.top));
     stale_ = is_source();
     return absl::OkStatus();
   });
 }
 
+absl::Status PythonLayer::CallBackward(StepContext& step,
+                                       const BackwardArgs& args) {
+  const HostPass pass = NewPass(step);
+  for (size_t i = 0; i < top_.size(); ++i)
+    top_[i]->Bind(pass, args.top[i].shape(), Mutable(args.top[i].raw),
+                  Mutable(args.top_gradient[i].raw));
+  py::list propagate;
+  for (size_t i = 0; i < bottom_.size(); ++i) {
+    const GradientTensor& gradient = args.bottom_gradient[i];
+    const bool wanted = gradient.mode != GradientMode::kNone;
+    RETURN_IF_ERROR(Clear(step, gradient));
+    bottom_[i]->Bind(pass, args.bottom[i].shape(), Mutable(args.bottom[i].raw),
+                     wanted ? gradient.tensor.raw : nullptr);
+    propagate.append(wanted);
+  }
+  for (const GradientTensor& gradient : args.param_gradient)
+    RETURN_IF_ERROR(Clear(step, gradient));
+  BindParams(pass, args.param, args.param_gradient);
+  instance_.attr("backward")(top_list_, propagate, bottom_list_);
+  return EndPass(step);
+}
+
 absl::Status PythonLayer::Backward(StepContext& step,
                                    const BackwardArgs& args) {
-  return Locked([&]() -> absl::Status {
-    const std::shared_ptr<const void> memory = this->memory();
-    for (size_t i = 0; i < top_.size(); ++i)
-      top_[i]->Bind(args.top[i].shape(), Mutable(args.top[i].raw),
-                    Mutable(args.top_gradient[i].raw), memory);
-    py::list propagate;
-    for (size_t i = 0; i < bottom_.size(); ++i) {
-      const GradientTensor& gradient = args.bottom_gradient[i];
-      const bool wanted = gradient.mode != GradientMode::kNone;
-      if (gradient.mode == GradientMode::kWrite)
-        std::fill_n(gradient.tensor.data(), gradient.tensor.count(), 0.f);
-      bottom_[i]->Bind(args.bottom[i].shape(), Mutable(args.bottom[i].raw),
-                       wanted ? gradient.tensor.data() : nullptr, memory);
-      propagate.append(wanted);
-    }
-    // Python adds onto what is there, as Caffe's layers do.
-    for (const GradientTensor& gradient : args.param_gradient) {
-      if (gradient.mode == GradientMode::kWrite)
-        std::fill_n(gradient.tensor.data(), gradient.tensor.count(), 0.f);
-    }
-    BindParams(args.param, args.param_gradient, memory);
-    instance_.attr("backward")(top_list_, propagate, bottom_list_);
-    return absl::OkStatus();
-  });
+  return Locked([&]() { return CallBackward(step, args); });
 }
 
 void PythonLayer::Join(Net& net, int layer) {
@@ -283,13 +307,13 @@ absl::Status RegisterPythonLayer(const std::shared_ptr<Session>& session,
                                  LayerRegistry& registry) {
   // The registry is the session's: no circle.
   const std::weak_ptr<Session> owner = session;
-  return registry.Register(
-      "Python", DeviceType::kCpu,
+  const LayerFactory make =
       [owner](const caffe::LayerParameter& param, const LayerContext& context)
-          -> absl::StatusOr<std::unique_ptr<Layer>> {
-        return std::make_unique<PythonLayer>(param, context.phase,
-                                             owner.lock());
-      });
+      -> absl::StatusOr<std::unique_ptr<Layer>> {
+    return std::make_unique<PythonLayer>(param, context, owner.lock());
+  };
+  RETURN_IF_ERROR(registry.Register("Python", DeviceType::kCpu, make));
+  return registry.Register("Python", DeviceType::kCuda, make);
 }
 
 void BindPythonLayers(py::module_& module) {

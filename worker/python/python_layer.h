@@ -6,12 +6,13 @@
 #include <string>
 #include <vector>
 
+#include "worker/net/host_view.h"
 #include "worker/python/bindings.h"
 
 namespace cssp::python {
 
-// A blob as a Python layer sees it: memory of the net's while a pass runs,
-// memory of its own (zeros) before there is any.
+// A blob as a Python layer sees it: the net's memory, or a mirror of it, while a
+// pass runs; memory of its own (zeros) before there is any.
 //
 // Thread-confined: whoever holds the global lock.
 class LayerBlob final : public PyBlob {
@@ -24,22 +25,23 @@ class LayerBlob final : public PyBlob {
   py::array diff() override { return View(diff_, own_diff_); }
   void Reshape(const Shape& shape) override { shape_ = shape; }
 
-  // Null pointers leave that side to memory of the blob's own.
-  void Bind(const Shape& shape, float* data, float* diff,
-            std::shared_ptr<const void> memory);
+  // Begins a pass.  Null pointers leave that side to memory of the blob's own.
+  void Bind(const HostPass& pass, const Shape& shape, void* data, void* diff);
+  // Ends it: what Python has looked at goes back to where kernels work.
+  // Parameters' values do not: the host's slab is where they are changed.
+  absl::Status End();
+  absl::Status EndAsParam() { return diff_.End(); }
   void Unbind();
   // What was written before there was a net; empty where nothing was.
   std::vector<float> TakeOwnData();
 
  private:
   using Own = std::shared_ptr<std::vector<float>>;
-  py::array View(float* bound, Own& own);
+  py::array View(HostView& bound, Own& own);
 
   const std::shared_ptr<Session> session_;  // owns the memory's device
   Shape shape_, bound_shape_;
-  float* data_ = nullptr;
-  float* diff_ = nullptr;
-  std::shared_ptr<const void> memory_;
+  HostView data_, diff_;
   Own own_data_, own_diff_;
 };
 
@@ -68,12 +70,17 @@ class LayerBlobs {
 // is then planned anew behind this layer (worker/net/replan.h). What Python
 // raises stays pending on the thread (bindings.h).
 //
+// In a net on a GPU it sees host mirrors (worker/net/host_view.h): Python runs
+// on the processor wherever the net does.
+//
 // Thread-confined: the training thread.  Takes the global lock by itself.
 class PythonLayer final : public Layer {
  public:
-  PythonLayer(caffe::LayerParameter param, caffe::Phase phase,
+  PythonLayer(caffe::LayerParameter param, const LayerContext& context,
               std::shared_ptr<Session> session)
-      : Layer(std::move(param), phase), session_(std::move(session)) {}
+      : Layer(std::move(param), context.phase),
+        session_(std::move(session)),
+        device_(*context.device) {}
   ~PythonLayer() override;
 
   absl::Status SetUp(absl::Span<const Shape> bottom) override;
@@ -99,23 +106,27 @@ class PythonLayer final : public Layer {
   py::list MakeBlobs(int count, Blobs& blobs) const;
   void MakeInstance();
   void SetBottomShapes(absl::Span<const Shape> shapes) const;
-  void BindParams(absl::Span<const ConstTensor> param,
-                  absl::Span<const GradientTensor> gradient,
-                  const std::shared_ptr<const void>& memory);
+  void BindParams(const HostPass& pass, absl::Span<const ConstTensor> param,
+                  absl::Span<const GradientTensor> gradient);
+  // Nothing, or zeros where Python is to write, since it adds.
+  absl::Status Clear(StepContext& step, const GradientTensor& gradient);
+  absl::Status EndPass(StepContext& step);
   void UnbindAll();
   std::vector<Shape> TopShapes() const;
-  absl::Status Call(StepContext& step, const ForwardArgs& args);
+  absl::Status CallForward(StepContext& step, const ForwardArgs& args);
+  absl::Status CallBackward(StepContext& step, const BackwardArgs& args);
   // OK, or the tops' values are kept and a new plan is asked for.
   absl::Status CheckTops(absl::Span<const Tensor> top);
-  void HandOver(absl::Span<const Tensor> top);
+  absl::Status HandOver(StepContext& step, absl::Span<const Tensor> top);
   bool is_source() const { return layer_param().bottom_size() == 0; }
 
-  // Of the net that this layer is part of; null while it is being made.
-  std::shared_ptr<const void> memory() const {
-    return net_ != nullptr ? net_->memory() : nullptr;
+  // The net that this layer is part of is null while it is being made.
+  HostPass NewPass(StepContext& step) const {
+    return {device_, step.stream(), net_ != nullptr ? net_->memory() : nullptr};
   }
 
   const std::shared_ptr<Session> session_;
+  Device& device_;
   Net* net_ = nullptr;
   std::vector<std::vector<float>> initial_;  // per parameter, from setup()
   py::object instance_;

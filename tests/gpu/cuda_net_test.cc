@@ -1,14 +1,19 @@
-// A net on a GPU, seen from outside: blob views, sources, faults.  Only layers
-// without parameters.  Needs a GPU: skipped by name elsewhere.
+// A net on a GPU, seen from outside: blob views, sources, shapes that data
+// decide, layers that work on the host, faults.  Needs a GPU: skipped by name
+// elsewhere.
+#include <algorithm>
+#include <cmath>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "common/base/status_macros.h"
 #include "common/model_file/prototxt.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "worker/layers/builtin_layers.h"
 #include "worker/layers/memory_data_layer.h"
+#include "worker/net/host_view.h"
 #include "worker/net/net.h"
 
 namespace cssp {
@@ -114,6 +119,128 @@ TEST_F(CudaNet, MemoryDataGoesRound) {
     EXPECT_EQ(Copied(net->blob("x")->data()),
               Floats(data.begin() + at, data.begin() + at + 4));
     EXPECT_EQ(net->blob("y")->data()[0], labels[at / 2]);
+  }
+}
+
+// What a Python layer does: top = 10 bottom, by the host.
+class TenTimes final : public Layer {
+ public:
+  TenTimes(const caffe::LayerParameter& param, const LayerContext& context)
+      : Layer(param, context.phase), device_(*context.device) {}
+  absl::Status SetUp(absl::Span<const Shape>) override {
+    return absl::OkStatus();
+  }
+  absl::StatusOr<std::vector<Shape>> InferShapes(
+      absl::Span<const Shape> bottom) const override {
+    return std::vector<Shape>{bottom[0]};
+  }
+  LayerTraits Traits() const override { return LayerTraits(); }
+  absl::Status Forward(StepContext& step, const ForwardArgs& args) override {
+    return Multiply(step, args.bottom[0].raw, args.top[0]);
+  }
+  absl::Status Backward(StepContext& step, const BackwardArgs& args) override {
+    return Multiply(step, args.top_gradient[0].raw,
+                    args.bottom_gradient[0].tensor);
+  }
+
+ private:
+  absl::Status Multiply(StepContext& step, const void* from, Tensor to) {
+    const HostPass pass{device_, step.stream(), nullptr};
+    in_.Begin(pass, const_cast<void*>(from), to.desc->bytes());
+    out_.Begin(pass, to.raw, to.desc->bytes());
+    ASSIGN_OR_RETURN(const float* const x, in_.Floats());
+    ASSIGN_OR_RETURN(float* const y, out_.Floats());
+    for (int64_t i = 0; i < to.count(); ++i) y[i] = 10 * x[i];
+    RETURN_IF_ERROR(in_.End());
+    RETURN_IF_ERROR(out_.End());
+    return step.stream().Synchronize();
+  }
+
+  Device& device_;
+  HostView in_, out_;
+};
+
+TEST_F(CudaNet, ALayerOnTheHostSeesWhatKernelsWriteAndTheReverse) {
+  for (const DeviceType type : {DeviceType::kCpu, DeviceType::kCuda}) {
+    ASSERT_TRUE(layers_
+                    .Register("TenTimes", type,
+                              [](const caffe::LayerParameter& param,
+                                 const LayerContext& context)
+                                  -> absl::StatusOr<std::unique_ptr<Layer>> {
+                                return std::make_unique<TenTimes>(param,
+                                                                  context);
+                              })
+                    .ok());
+  }
+  auto net = Make(R"(
+    force_backward: true
+    layer { name: 'in' type: 'Input' top: 'x'
+            input_param { shape { dim: 3 dim: 500 } } }
+    layer { name: 'a' type: 'Power' bottom: 'x' top: 'a'
+            power_param { scale: 2 } }
+    layer { name: 'b' type: 'TenTimes' bottom: 'a' top: 'b' }
+    layer { name: 'c' type: 'Power' bottom: 'b' top: 'c'
+            power_param { shift: 1 } })",
+                  *gpu_);
+  ASSERT_NE(net, nullptr);
+  for (int round = 1; round <= 3; ++round) {
+    const auto x = net->blob("x")->mutable_data();
+    for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i * round);
+    ASSERT_TRUE(net->Forward(StepState(), nullptr).ok());
+    const auto c = net->blob("c")->data();
+    for (size_t i = 0; i < c.size(); ++i)
+      ASSERT_EQ(c[i], static_cast<float>(20 * i * round + 1));
+    const auto dy = net->blob("c")->mutable_diff();
+    std::fill(dy.begin(), dy.end(), static_cast<float>(round));
+    ASSERT_TRUE(net->Backward(StepState()).ok());
+    for (const float dx : net->blob("x")->diff()) ASSERT_EQ(dx, 20 * round);
+  }
+}
+
+TEST_F(CudaNet, AFilterResizesWhatFollows) {
+  const char text[] = R"(
+    layer { name: 'x' type: 'Input' top: 'x'
+            input_param { shape { dim: 6 dim: 2 dim: 9 dim: 9 } } }
+    layer { name: 'l' type: 'Input' top: 'label' top: 'selector'
+            input_param { shape { dim: 6 } shape { dim: 6 } } }
+    layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c'
+            convolution_param { num_output: 5 kernel_size: 3
+                                weight_filler { type: 'xavier' } } }
+    layer { name: 'f' type: 'Filter' bottom: 'c' bottom: 'label'
+            bottom: 'selector' top: 'fc' top: 'fl' }
+    layer { name: 'd' type: 'Convolution' bottom: 'fc' top: 'd'
+            convolution_param { num_output: 4 kernel_size: 3 stride: 2
+                                weight_filler { type: 'xavier' } } }
+    layer { name: 'p' type: 'Pooling' bottom: 'd' top: 'p'
+            pooling_param { global_pooling: true } }
+    layer { name: 's' type: 'SoftmaxWithLoss' bottom: 'p' bottom: 'fl'
+            top: 's' })";
+  auto cpu = Make(text, *cpu_), gpu = Make(text, *gpu_);
+  ASSERT_NE(cpu, nullptr);
+  ASSERT_NE(gpu, nullptr);
+  StepState state;
+  for (const std::vector<int>& selected :
+       {std::vector<int>{1, 2, 5}, {0}, {0, 1, 2, 3, 4, 5}, {}, {3, 4}}) {
+    double loss[2];
+    Floats gradient[2];
+    for (int k = 0; k < 2; ++k) {
+      Net& net = k == 0 ? *cpu : *gpu;
+      const auto x = net.blob("x")->mutable_data();
+      for (size_t i = 0; i < x.size(); ++i)
+        x[i] = static_cast<float>(std::sin(0.37 * i));
+      const auto label = net.blob("label")->mutable_data();
+      for (size_t i = 0; i < label.size(); ++i) label[i] = i % 4;
+      const auto selector = net.blob("selector")->mutable_data();
+      std::fill(selector.begin(), selector.end(), 0.f);
+      for (const int i : selected) selector[i] = 1;
+      ASSERT_TRUE(net.ForwardBackward(state, true, &loss[k]).ok());
+      gradient[k] = Copied(net.gradients(static_cast<int>(state.clock % 2)));
+      EXPECT_EQ(net.blob("fl")->shape(),
+                Shape({static_cast<int64_t>(selected.size())}));
+    }
+    EXPECT_NEAR(loss[1], loss[0], 1e-5);
+    EXPECT_THAT(gradient[1], Pointwise(FloatNear(1e-5f), gradient[0]));
+    ++state.clock;
   }
 }
 

@@ -114,6 +114,9 @@ struct BoxGeometry {
   }
 };
 
+// Smaller boxes are no candidates for mining.
+inline constexpr float kLeastMinedArea = 1e-5f;
+
 // A candidate of non-maximum suppression: best first, of equals the first.
 struct ScoredIndex {
   float score = 0;

@@ -14,7 +14,6 @@ using caffe::MultiBoxLossParameter;
 
 constexpr int kRow = 8;  // item, label, instance, box, difficult
 constexpr float kLeastOverlap = 1e-6f;
-constexpr float kLeastArea = 1e-5f;
 
 bool CrossesBorder(const Box& box) {
   const auto outside = [](float v) { return v < 0 || v > 1; };
@@ -317,7 +316,7 @@ void MultiBoxMatcher::Suppress(const MultiBoxInput& in, int64_t item) {
   for (const ScoredIndex& candidate : ranked_) {
     const Box box = BoxForMatching(in, item, 0, candidate.index,
                                    param_.use_prior_for_nms());
-    if (box.area() < kLeastArea) continue;
+    if (box.area() < kLeastMinedArea) continue;
     const bool apart =
         std::all_of(kept_.begin(), kept_.end(), [&](const ScoredIndex& kept) {
           return Overlap(box, BoxForMatching(in, item, 0, kept.index,

@@ -2,9 +2,9 @@
 
 #include "common/base/status_macros.h"
 #include "worker/layers/convolution_layer.h"
+#include "worker/layers/cuda/convolution_engine.h"
 #include "worker/layers/cuda/cuda_layer.h"
 #include "worker/layers/cuda/cuda_layers.h"
-#include "worker/layers/cuda/cudnn_convolution.h"
 #include "worker/layers/cuda/gemm.h"
 #include "worker/layers/cuda/kernels.h"
 #include "worker/layers/cuda/reduce.cuh"
@@ -20,7 +20,7 @@ GradientTensor Later(GradientTensor gradient) {
   return gradient;
 }
 
-// Convolution and Deconvolution: cuDNN's three directions with the roles of
+// Convolution and Deconvolution: the three directions with the roles of
 // bottom and top as they are, or exchanged.  The bias is ours.
 //
 // Thread-confined: the training thread.
@@ -33,13 +33,14 @@ class ConvolutionLayerCuda final : public CudaLayer<Base> {
                     absl::Span<const TensorDesc> top) override {
     const Shape& below = bottom[0].shape;
     const Shape& above = top[0].shape;
-    RETURN_IF_ERROR(
-        convolution_.Bind(this->device(), {.x = kTransposed ? above : below,
-                                           .y = kTransposed ? below : above,
-                                           .geometry = this->geometry(),
-                                           .group = this->group()}));
+    ASSIGN_OR_RETURN(
+        convolution_,
+        MakeConvolution(this->device(), {.x = kTransposed ? above : below,
+                                         .y = kTransposed ? below : above,
+                                         .geometry = this->geometry(),
+                                         .group = this->group()}));
     top_ = ChannelView::Of(above, this->geometry().channel_axis);
-    this->set_scratch_bytes(std::max(convolution_.scratch_bytes(),
+    this->set_scratch_bytes(std::max(convolution_->scratch_bytes(),
                                      ChannelSumPlan(top_).scratch_bytes()));
     return absl::OkStatus();
   }
@@ -52,8 +53,8 @@ class ConvolutionLayerCuda final : public CudaLayer<Base> {
       float* y = args.top[i].data();
       RETURN_IF_ERROR(
           kTransposed
-              ? convolution_.BackwardData(step.stream(), x, w, 0, y, scratch)
-              : convolution_.Forward(step.stream(), x, w, 0, y, scratch));
+              ? convolution_->BackwardData(step.stream(), x, w, 0, y, scratch)
+              : convolution_->Forward(step.stream(), x, w, 0, y, scratch));
       if (!this->bias()) continue;
       const float* b = args.param[1].data();
       const ChannelView view = top_;
@@ -80,9 +81,9 @@ class ConvolutionLayerCuda final : public CudaLayer<Base> {
       if (dx.mode == GradientMode::kNone) continue;
       RETURN_IF_ERROR(
           kTransposed
-              ? convolution_.Forward(step.stream(), dy, w, Beta(dx.mode),
+              ? convolution_->Forward(step.stream(), dy, w, Beta(dx.mode),
                                      dx.tensor.data(), scratch)
-              : convolution_.BackwardData(step.stream(), dy, w, Beta(dx.mode),
+              : convolution_->BackwardData(step.stream(), dy, w, Beta(dx.mode),
                                           dx.tensor.data(), scratch));
     }
     return absl::OkStatus();
@@ -105,12 +106,12 @@ class ConvolutionLayerCuda final : public CudaLayer<Base> {
   absl::Status WeightGradient(StepContext& step, const float* x,
                               const float* dy, const GradientTensor& gradient) {
     if (gradient.mode == GradientMode::kNone) return absl::OkStatus();
-    return convolution_.BackwardFilter(
+    return convolution_->BackwardFilter(
         step.stream(), kTransposed ? dy : x, kTransposed ? x : dy,
         Beta(gradient.mode), gradient.tensor.data(), step.scratch().data());
   }
 
-  CudnnConvolution convolution_;
+  std::unique_ptr<ConvolutionEngine> convolution_;
   ChannelView top_;
 };
 

@@ -46,15 +46,6 @@ absl::Status SetTensor(cudnnTensorDescriptor_t tensor, const Dims& dims) {
                    "describing a tensor");
 }
 
-absl::Status CheckSize(const char* what, const Shape& shape) {
-  if (shape.count() <= std::numeric_limits<int>::max()) {
-    return absl::OkStatus();
-  }
-  return absl::UnimplementedError(absl::StrCat(
-      "a convolution's ", what, " of 2^31 elements or more (", shape.ToString(),
-      ") does not run on a GPU: make the batch smaller"));
-}
-
 // The first of `found` that is allowed and fits, else `fallback`, which is
 // deterministic.  `workspace`: the bytes that an algorithm wants, if it runs.
 template <class Perf, class Algorithm, class Workspace>
@@ -91,15 +82,14 @@ absl::Status Make(cudnnStatus_t (*create)(Descriptor*), Owner* owner) {
 
 }  // namespace
 
+bool CudnnConvolution::Takes(const ConvolutionTask& task) {
+  constexpr int64_t kMost = std::numeric_limits<int>::max();
+  return task.geometry.spatial_axes() <= 3 && task.x.count() <= kMost &&
+         task.y.count() <= kMost;
+}
+
 absl::Status CudnnConvolution::Bind(CudaDevice& device,
                                     const ConvolutionTask& task) {
-  if (task.geometry.spatial_axes() > 3) {
-    return absl::UnimplementedError(
-        absl::StrCat("convolution along ", task.geometry.spatial_axes(),
-                     " axes does not run on a GPU, only along up to 3"));
-  }
-  RETURN_IF_ERROR(CheckSize("bottom", task.x));
-  RETURN_IF_ERROR(CheckSize("top", task.y));
   scratch_bytes_ = 0;
   empty_ = task.x.count() == 0 || task.y.count() == 0;
   if (empty_) return absl::OkStatus();

@@ -11,17 +11,9 @@
 
 #include "absl/status/status.h"
 #include "common/device/cuda/cuda_device.h"
-#include "worker/layers/convolution_geometry.h"
+#include "worker/layers/cuda/convolution_engine.h"
 
 namespace cssp::cuda {
-
-// y = x convolved with w, x of `x_channels` and y of `y_channels` channels.
-// The geometry's axes are those of both; spatial axes: 0 to 3.
-struct ConvolutionTask {
-  Shape x, y;
-  ConvolutionGeometry geometry;
-  int64_t group = 1;
-};
 
 // Algorithms are chosen by cuDNN's heuristics among those whose workspace stays
 // within kWorkspaceLimit and, on a deterministic device, whose sums have a
@@ -29,22 +21,25 @@ struct ConvolutionTask {
 // tf32 does, since cuDNN has no such convolution of fp32 tensors.
 //
 // Thread-confined: the training thread.
-class CudnnConvolution {
+class CudnnConvolution final : public ConvolutionEngine {
  public:
   static constexpr size_t kWorkspaceLimit = size_t{256} << 20;
 
-  // Unimplemented where cuDNN cannot: more axes, tensors of 2^31 elements.
-  absl::Status Bind(CudaDevice& device, const ConvolutionTask& task);
-  // What `scratch` below must hold.
-  size_t scratch_bytes() const { return scratch_bytes_; }
+  // Up to 3 axes, tensors of less than 2^31 elements.
+  static bool Takes(const ConvolutionTask& task);
 
-  // out = result + beta * out.
+  // REQUIRES: Takes(task).
+  absl::Status Bind(CudaDevice& device, const ConvolutionTask& task);
+  size_t scratch_bytes() const override { return scratch_bytes_; }
+
   absl::Status Forward(Stream& stream, const float* x, const float* w,
-                       float beta, float* y, void* scratch) const;
+                       float beta, float* y, void* scratch) const override;
   absl::Status BackwardData(Stream& stream, const float* dy, const float* w,
-                            float beta, float* dx, void* scratch) const;
+                            float beta, float* dx,
+                            void* scratch) const override;
   absl::Status BackwardFilter(Stream& stream, const float* x, const float* dy,
-                              float beta, float* dw, void* scratch) const;
+                              float beta, float* dw,
+                              void* scratch) const override;
 
  private:
   template <class Descriptor, cudnnStatus_t (*kDestroy)(Descriptor)>

@@ -1,4 +1,7 @@
-#include "absl/strings/str_cat.h"
+#include <algorithm>
+#include <utility>
+#include <vector>
+
 #include "common/base/status_macros.h"
 #include "worker/layers/cuda/cuda_layer.h"
 #include "worker/layers/cuda/cuda_layers.h"
@@ -10,12 +13,21 @@ namespace {
 
 using caffe::EltwiseParameter;
 
-// Travels to a kernel by value.
+// The bottoms; travels to a kernel by value, but for those beyond the first few.
 struct Inputs {
-  static constexpr int kMost = 64;
-  const float* data[kMost];
-  float weight[kMost];
+  static constexpr int kNear = 8;
+  const float* near[kNear];
+  float near_weight[kNear];
+  const float* const* far;  // all of them, in device memory
+  const float* far_weight;
   int count;
+
+  __device__ float At(int b, int64_t i) const {
+    return (b < kNear ? near[b] : far[b])[i];
+  }
+  __device__ float Weight(int b) const {
+    return b < kNear ? near_weight[b] : far_weight[b];
+  }
 };
 
 // Thread-confined: the training thread.
@@ -25,40 +37,40 @@ class EltwiseLayerCuda final : public CudaLayer<EltwiseLayer> {
 
   absl::Status Bind(absl::Span<const TensorDesc> bottom,
                     absl::Span<const TensorDesc> top) override {
-    if (bottom.size() > Inputs::kMost) {
-      return absl::UnimplementedError(
-          absl::StrCat("Eltwise takes at most ", Inputs::kMost,
-                       " bottoms on a GPU, got ", bottom.size()));
-    }
     count_ = top[0].shape.count();
+    addresses_.clear();
+    if (bottom.size() > Inputs::kNear) {
+      RETURN_IF_ERROR(Allocate(bottom.size() * sizeof(float*), &far_));
+      RETURN_IF_ERROR(AllocateWith(coefficients(), &far_weight_));
+    }
     if (operation() != EltwiseParameter::MAX) return absl::OkStatus();
     return Allocate(count_ * sizeof(int32_t), &winner_);
   }
 
   absl::Status Forward(StepContext& step, const ForwardArgs& args) override {
-    const Inputs in = Gather(args.bottom);
+    ASSIGN_OR_RETURN(const Inputs in, Gather(step, args.bottom));
     float* y = args.top[0].data();
     Stream& stream = step.stream();
     if (operation() == EltwiseParameter::SUM) {
       return Fill(stream, y, count_, [=] __device__(int64_t i) {
-        float sum = in.weight[0] * in.data[0][i];
-        for (int b = 1; b < in.count; ++b) sum += in.weight[b] * in.data[b][i];
+        float sum = in.Weight(0) * in.At(0, i);
+        for (int b = 1; b < in.count; ++b) sum += in.Weight(b) * in.At(b, i);
         return sum;
       });
     }
     if (operation() == EltwiseParameter::PROD) {
       return Fill(stream, y, count_, [=] __device__(int64_t i) {
-        float product = in.data[0][i];
-        for (int b = 1; b < in.count; ++b) product *= in.data[b][i];
+        float product = in.At(0, i);
+        for (int b = 1; b < in.count; ++b) product *= in.At(b, i);
         return product;
       });
     }
     int32_t* winner = static_cast<int32_t*>(winner_.data());
     return Fill(stream, y, count_, [=] __device__(int64_t i) {
-      float best = in.data[0][i];
+      float best = in.At(0, i);
       int32_t from = 0;
       for (int b = 1; b < in.count; ++b) {
-        const float x = in.data[b][i];
+        const float x = in.At(b, i);
         if (b == 1 ? best > x : !(x > best)) continue;  // ties: as Caffe's
         best = x;
         from = b;
@@ -105,30 +117,47 @@ class EltwiseLayerCuda final : public CudaLayer<EltwiseLayer> {
                      return dy[i] == 0 ? 0.0f : dy[i] * (y[i] / x[i]);
                    });
     }
-    const Inputs in = Gather(args.bottom);
+    ASSIGN_OR_RETURN(const Inputs in, Gather(step, args.bottom));
     return Store(step.stream(), gradient.mode, gradient.tensor.data(), count_,
                  [=] __device__(int64_t i) {
                    float product = dy[i];
                    for (int o = 0; o < in.count; ++o) {
-                     if (o != b) product *= in.data[o][i];
+                     if (o != b) product *= in.At(o, i);
                    }
                    return product;
                  });
   }
 
  private:
-  Inputs Gather(absl::Span<const ConstTensor> bottom) const {
+  absl::StatusOr<Inputs> Gather(StepContext& step,
+                                absl::Span<const ConstTensor> bottom) {
     Inputs in;
     in.count = static_cast<int>(bottom.size());
-    for (int b = 0; b < in.count; ++b) {
-      in.data[b] = bottom[b].data();
-      in.weight[b] = coefficients()[b];
+    for (int b = 0; b < std::min(in.count, Inputs::kNear); ++b) {
+      in.near[b] = bottom[b].data();
+      in.near_weight[b] = coefficients()[b];
     }
+    in.far = static_cast<const float* const*>(far_.data());
+    in.far_weight = far_weight_.floats();
+    if (in.count > Inputs::kNear) RETURN_IF_ERROR(SendAddresses(step, bottom));
     return in;
+  }
+
+  // To far_, where they are not the last pass's: once a plan.
+  absl::Status SendAddresses(StepContext& step,
+                             absl::Span<const ConstTensor> bottom) {
+    std::vector<const float*> addresses;
+    for (const ConstTensor& tensor : bottom) addresses.push_back(tensor.data());
+    if (addresses == addresses_) return absl::OkStatus();
+    addresses_ = std::move(addresses);
+    return device().CopyFromHost(step.stream(), far_.data(), addresses_.data(),
+                                 addresses_.size() * sizeof(float*));
   }
 
   int64_t count_ = 0;
   Buffer winner_;  // MAX: the bottom that gave the top, int32
+  Buffer far_, far_weight_;              // where there are many bottoms
+  std::vector<const float*> addresses_;  // in far_
 };
 
 }  // namespace

@@ -1,6 +1,5 @@
 #include <cmath>
 
-#include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "worker/layers/cuda/cuda_layer.h"
 #include "worker/layers/cuda/cuda_layers.h"
@@ -23,7 +22,6 @@ class MultiBoxLossLayerCuda final : public CudaLayer<MultiBoxLossLayer> {
 
   absl::Status Bind(absl::Span<const TensorDesc> bottom,
                     absl::Span<const TensorDesc> top) override {
-    RETURN_IF_ERROR(CheckOptions());
     ASSIGN_OR_RETURN(
         g_, GeometryOf({bottom[0].shape, bottom[1].shape, bottom[2].shape}));
     rows_ = TruthRows(bottom[3].shape);
@@ -41,8 +39,13 @@ class MultiBoxLossLayerCuda final : public CudaLayer<MultiBoxLossLayer> {
     Stream& stream = step.stream();
     RETURN_IF_ERROR(multibox::ReadTruths(stream, b));
     RETURN_IF_ERROR(multibox::MeasureOverlaps(stream, b));
+    const int items = static_cast<int>(g_.items);
     RETURN_IF_ERROR(Launch(stream, multibox::MatchKernel,
-                           static_cast<int>(g_.items), kThreads, b));
+                           static_cast<int>(items * b.slots), kThreads, b));
+    if (b.mines) {
+      RETURN_IF_ERROR(
+          Launch(stream, multibox::MineKernel, items, kThreads, b));
+    }
     RETURN_IF_ERROR(multibox::ChooseTargets(stream, b));
     return SumLosses(stream, b, step.scratch().data(), args.top[0].data());
   }
@@ -76,10 +79,15 @@ class MultiBoxLossLayerCuda final : public CudaLayer<MultiBoxLossLayer> {
     return SumSegments<SumPair>(
         stream, plan_, sums,
         [=] __device__(int64_t, int64_t i) {
-          SumPair sum{0, b.match[i] > multibox::kUnmatched ? 1.0 : 0.0};
-          for (int k = 0; k < 4; ++k) loc_slope[i * 4 + k] = 0;
-          if (loc_counts && b.match[i] > multibox::kUnmatched) {
-            sum.a += loc_weight * b.LocLoss(i, loc_slope + i * 4);
+          const int64_t n = i / b.g.priors, p = i % b.g.priors;
+          SumPair sum{0, 0};
+          for (int64_t c = 0; c < b.g.loc_classes; ++c) {
+            float* slope = loc_slope + b.g.Loc(n, p, c);
+            for (int k = 0; k < 4; ++k) slope[k] = 0;
+            const int32_t t = b.MatchOf(n, c, p);
+            if (t <= multibox::kUnmatched) continue;
+            sum.b += 1;
+            if (loc_counts) sum.a += loc_weight * b.LocLoss(n, c, p, t, slope);
           }
           float* slope = conf_slope + i * b.g.classes;
           for (int64_t c = 0; c < b.g.classes; ++c) slope[c] = 0;
@@ -99,18 +107,8 @@ class MultiBoxLossLayerCuda final : public CudaLayer<MultiBoxLossLayer> {
   }
 
  private:
-  absl::Status CheckOptions() const {
-    const MultiBoxLossParameter& p = options();
-    const char* what =
-        !p.share_location()           ? "share_location: false"
-        : !p.use_prior_for_matching() ? "use_prior_for_matching: false"
-        : p.mining_type() == MultiBoxLossParameter::HARD_EXAMPLE
-            ? "mining_type: HARD_EXAMPLE"
-        : p.has_nms_param() && p.nms_param().nms_threshold() > 0 ? "nms_param"
-                                                                 : nullptr;
-    if (what == nullptr) return absl::OkStatus();
-    return absl::UnimplementedError(
-        absl::StrCat("multibox_loss_param.", what, " does not run on a GPU"));
+  int64_t SlotsPerItem() const {
+    return options().use_prior_for_matching() ? 1 : g_.loc_classes;
   }
 
   Boxes OptionsOf(absl::Span<const ConstTensor> bottom) const {
@@ -123,6 +121,8 @@ class MultiBoxLossLayerCuda final : public CudaLayer<MultiBoxLossLayer> {
     b.prior = bottom[2].data();
     b.truth = bottom[3].data();
     b.rows = rows_;
+    b.match_priors = p.use_prior_for_matching();
+    b.slots = SlotsPerItem();
     b.background = static_cast<int32_t>(p.background_label_id());
     b.overlap_threshold = p.overlap_threshold();
     b.neg_overlap = p.neg_overlap();
@@ -133,6 +133,14 @@ class MultiBoxLossLayerCuda final : public CudaLayer<MultiBoxLossLayer> {
     b.bp_inside = p.bp_inside();
     b.agnostic = p.map_object_to_agnostic();
     b.mines = p.mining_type() != MultiBoxLossParameter::NONE;
+    b.hard = p.mining_type() == MultiBoxLossParameter::HARD_EXAMPLE;
+    b.sample_size = p.sample_size();
+    const caffe::NonMaximumSuppressionParameter& nms = p.nms_param();
+    b.suppresses = p.has_nms_param() && nms.nms_threshold() > 0;
+    b.suppress_priors = p.use_prior_for_nms();
+    b.most_candidates =
+        nms.has_top_k() && nms.top_k() > -1 ? nms.top_k() : g_.priors;
+    b.suppression = {nms.nms_threshold(), 1, kLeastMinedArea};
     b.l2 = p.loc_loss_type() == MultiBoxLossParameter::L2;
     b.logistic = p.conf_loss_type() == MultiBoxLossParameter::LOGISTIC;
     return b;
@@ -150,11 +158,13 @@ class MultiBoxLossLayerCuda final : public CudaLayer<MultiBoxLossLayer> {
     take(&b->item, rows_);
     take(&b->taken, rows_);
     take(&b->overlaps, rows_ * g_.priors);
-    take(&b->objects, g_.items);
-    take(&b->matched, g_.items);
-    take(&b->match, priors);
-    take(&b->best, priors);
-    take(&b->rank, priors);
+    const int64_t slots = g_.items * SlotsPerItem();
+    take(&b->objects, slots);
+    take(&b->matched, slots);
+    take(&b->match, slots * g_.priors);
+    take(&b->best, slots * g_.priors);
+    take(&b->keys, priors);
+    take(&b->selected, priors);
     take(&b->target, priors);
     return used;
   }

@@ -13,9 +13,11 @@ absl::Status RegisterCudaLayers(LayerRegistry& registry,
   RETURN_IF_ERROR(cuda::RegisterBatchNorm(registry));
   RETURN_IF_ERROR(cuda::RegisterConcat(registry));
   RETURN_IF_ERROR(cuda::RegisterConvolution(registry));
+  RETURN_IF_ERROR(cuda::RegisterDetectionOutput(registry));
   RETURN_IF_ERROR(cuda::RegisterDropout(registry));
   RETURN_IF_ERROR(cuda::RegisterEltwise(registry));
   RETURN_IF_ERROR(cuda::RegisterEuclideanLoss(registry));
+  RETURN_IF_ERROR(cuda::RegisterFilter(registry));
   RETURN_IF_ERROR(cuda::RegisterHingeLoss(registry));
   RETURN_IF_ERROR(cuda::RegisterIm2col(registry));
   RETURN_IF_ERROR(cuda::RegisterIndexing(registry));

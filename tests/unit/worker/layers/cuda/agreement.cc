@@ -174,6 +174,11 @@ class Agreement {
   }
 
   void CompareValues(const Output& expected, const Output& got) {
+    if (got.values.size() != expected.values.size()) {
+      Say(absl::StrCat(expected.name, " has ", got.values.size(),
+                       " values, on the CPU ", expected.values.size()));
+      return;
+    }
     double squares = 0;
     for (const float v : expected.values) squares += double{v} * v;
     const double rms =

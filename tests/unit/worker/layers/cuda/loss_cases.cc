@@ -60,11 +60,34 @@ LayerCases MultiBoxCases() {
         "code_type: CORNER_SIZE neg_pos_ratio: 1 use_difficult_gt: false",
         "match_type: BIPARTITE loc_weight: 2 map_object_to_agnostic: true",
         "ignore_cross_boundary_bbox: true bp_inside: true",
-        "code_type: CENTER_SIZE encode_variance_in_target: true"}) {
+        "code_type: CENTER_SIZE encode_variance_in_target: true",
+        "mining_type: HARD_EXAMPLE sample_size: 3",
+        "mining_type: HARD_EXAMPLE sample_size: 2 code_type: CENTER_SIZE "
+        "conf_loss_type: LOGISTIC",
+        "use_prior_for_matching: false bp_inside: true",
+        "use_prior_for_matching: false mining_type: HARD_EXAMPLE "
+        "sample_size: 4 ignore_cross_boundary_bbox: true",
+        "nms_param { nms_threshold: 0.1 }",
+        "neg_pos_ratio: 2 nms_param { nms_threshold: 0.3 top_k: 3 } "
+        "use_prior_for_nms: true"}) {
     cases.push_back(
         {"MultiBoxLoss",
          absl::StrCat("multibox_loss_param { num_classes: 3 ", fields, " }"),
          {Normals({2, 24}), Normals({2, 18}), Given({1, 2, 24}, priors),
+          Given({1, 1, 5, 8}, truths)},
+         kProducts});
+  }
+  for (const char* fields :
+       {"", "match_type: BIPARTITE loc_loss_type: L2",
+        "use_prior_for_matching: false",
+        "use_prior_for_matching: false conf_loss_type: LOGISTIC "
+        "ignore_cross_boundary_bbox: true"}) {
+    cases.push_back(
+        {"MultiBoxLoss",
+         absl::StrCat("multibox_loss_param { num_classes: 3 mining_type: NONE "
+                      "share_location: false ",
+                      fields, " }"),
+         {Normals({2, 72}), Normals({2, 18}), Given({1, 2, 24}, priors),
           Given({1, 1, 5, 8}, truths)},
          kProducts});
   }
@@ -98,6 +121,59 @@ LayerCases AccuracyCases() {
        .bottom = {Distincts({3, 10}), Given({3}, {0, 11, 3})},
        .bad_label = true},
   };
+}
+
+// Boxes of a coarse grid that overlap by clearly different shares.
+LayerCases DetectionCases() {
+  std::vector<float> priors;
+  for (int p = 0; p < 300; ++p) {
+    const float x = 0.04f * (p % 20), y = 0.06f * (p / 20);
+    const float side = 0.1f + 0.013f * (p % 7);
+    priors.insert(priors.end(), {x, y, x + side, y + side * 0.8f});
+  }
+  for (int p = 0; p < 300; ++p)
+    priors.insert(priors.end(), {0.1f, 0.1f, 0.2f, 0.2f});
+  LayerCases cases;
+  const auto add = [&](const char* fields, int64_t loc_classes,
+                       BottomCase conf) {
+    cases.push_back(
+        {.type = "DetectionOutput",
+         .param = absl::StrCat("detection_output_param { num_classes: 5 ",
+                               fields, " }"),
+         .bottom = {Normals({3, 1200 * loc_classes}), std::move(conf),
+                    Given({1, 2, 1200}, priors)},
+         .phase = caffe::TEST});
+  };
+  const BottomCase scores = Distincts({3, 1500});
+  add("", 1, scores);
+  add("code_type: CENTER_SIZE confidence_threshold: 20 keep_top_k: 50", 1,
+      scores);
+  add("nms_param { nms_threshold: 0.6 eta: 0.9 top_k: 40 } keep_top_k: 7", 1,
+      scores);
+  add("share_location: false code_type: CENTER_SIZE background_label_id: 2", 5,
+      scores);
+  // Equal scores, also 0 and below; nothing above the threshold; no item keeps.
+  add("keep_top_k: 20", 1, Labels({3, 1500}, 3, -2));
+  add("confidence_threshold: 1e6", 1, scores);
+  add("keep_top_k: 0", 1, scores);
+  return cases;
+}
+
+LayerCases FilterCases() {
+  LayerCases cases;
+  const auto add = [&](int64_t items, std::vector<float> selector, int tops) {
+    std::vector<BottomCase> bottom = {Normals({items, 3, 5})};
+    if (tops > 1) bottom.push_back(Normals({items}));
+    bottom.push_back(selector.empty() ? Labels({items}, 2)
+                                      : Given({items}, selector));
+    cases.push_back(
+        {.type = "Filter", .bottom = std::move(bottom), .tops = tops});
+  };
+  add(5, {1, 0, 0, -2, 1}, 1);
+  add(3, {0, 0, 0}, 2);
+  add(3, {1, 1, 1}, 2);
+  add(1000, {}, 2);
+  return cases;
 }
 
 }  // namespace
@@ -154,7 +230,8 @@ LayerCases LossCases() {
        .bad_label = true},
   };
   for (const LayerCases& more :
-       {SoftmaxLossCases(), AccuracyCases(), MultiBoxCases()}) {
+       {SoftmaxLossCases(), AccuracyCases(), MultiBoxCases(),
+        DetectionCases(), FilterCases()}) {
     all.insert(all.end(), more.begin(), more.end());
   }
   return all;

@@ -1,12 +1,20 @@
+#include "absl/strings/str_cat.h"
 #include "tests/unit/worker/layers/cuda/layer_case.h"
 
 namespace cssp::testing {
 namespace {
 
-LayerCase Many(const char* type, const char* param,
+LayerCase Many(const char* type, const std::string& param,
                std::vector<BottomCase> bottom, int tops) {
   return {
       .type = type, .param = param, .bottom = std::move(bottom), .tops = tops};
+}
+
+std::string Coefficients(int count) {
+  std::string param = "eltwise_param {";
+  for (int i = 0; i < count; ++i)
+    absl::StrAppend(&param, " coeff: ", i % 5 - 2.5);
+  return param + " }";
 }
 
 }  // namespace
@@ -35,6 +43,13 @@ LayerCases ShapeCases() {
            "eltwise_param { operation: PROD stable_prod_grad: false }",
            {Positives(small), Positives(small)}, 1),
       Many("Eltwise", "eltwise_param { operation: MAX }", {d, d, d}, 1),
+      // More than travel to a kernel by value.
+      Many("Eltwise", "", std::vector<BottomCase>(9, n), 1),
+      Many("Eltwise", Coefficients(70), std::vector<BottomCase>(70, n), 1),
+      Many("Eltwise", "eltwise_param { operation: PROD }",
+           std::vector<BottomCase>(12, Positives({3, 70})), 1),
+      Many("Eltwise", "eltwise_param { operation: MAX }",
+           std::vector<BottomCase>(100, d), 1),
       Many("Reduction", "", {n}, 1),
       Many("Reduction", "reduction_param { operation: ASUM axis: 1 coeff: 2 }",
            {d}, 1),

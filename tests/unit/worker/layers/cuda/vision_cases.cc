@@ -65,6 +65,18 @@ LayerCases ConvolutionCases() {
            "Deconvolution"),
       Conv("num_output: 3 kernel_size: 3 stride: 2", {Normals({2, 4, 9})},
            "Deconvolution"),
+      // More axes than cuDNN's.
+      Conv("num_output: 4 kernel_size: 3 pad: 1", {Normals({2, 3, 4, 5, 3, 6})}),
+      Conv("num_output: 6 kernel_size: 2 stride: 2 dilation: 2 pad: 1 group: 2",
+           {Normals({2, 4, 5, 4, 6, 5}), Normals({2, 4, 5, 4, 6, 5})}),
+      Conv("num_output: 3 kernel_size: 2 bias_term: false",
+           {Normals({1, 2, 3, 2, 3, 2, 4})}),
+      Conv("num_output: 4 axis: 2 kernel_size: 2",
+           {Normals({2, 2, 3, 3, 4, 3, 4})}),
+      Conv("num_output: 4 kernel_size: 2 stride: 2 group: 2",
+           {Normals({2, 2, 3, 2, 3, 2})}, "Deconvolution"),
+      Conv("num_output: 2 kernel_size: 3 pad: 1", {Normals({3, 3, 2, 3, 2, 3})},
+           "Deconvolution"),
   };
 }
 
@@ -115,6 +127,7 @@ LayerCases Im2colCases() {
       im2col("kernel_h: 2 kernel_w: 3 dilation: 2", {2, 3, 7, 8}),
       im2col("kernel_size: 2", {2, 3, 9}),
       im2col("kernel_size: 2 stride: 2 pad: 1", {1, 2, 4, 5, 6}),
+      im2col("kernel_size: 2 pad: 1", {2, 2, 3, 2, 3, 4}),
   };
 }
 

@@ -53,12 +53,16 @@ class DataTransformer {
   void Transform(const RecordView& record, const TransformDraw& draw,
                  absl::Span<float> out) const;
 
+  // For whoever does the arithmetic elsewhere: an image of the records' shape,
+  // or (empty) a value for every channel, 0 where none is given.
+  absl::Span<const float> mean_image() const { return mean_image_; }
+  float ChannelMean(int channel) const;
+  float scale() const { return param_.scale(); }
+
  private:
   DataTransformer(const caffe::TransformationParameter& param,
                   caffe::Phase phase)
       : param_(param), phase_(phase) {}
-  // mean_value of a channel; 0 where none is given.
-  float ChannelMean(int channel) const;
   template <class Pixel>
   void TransformPixels(const Pixel* pixels, const ImageShape& input,
                        const TransformDraw& draw, float* out) const;

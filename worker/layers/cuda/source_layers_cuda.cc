@@ -1,11 +1,12 @@
-// The layers that bring data into a net: their batches are made by the host, in
-// pinned memory, and copied to the GPU.
+// The layers that bring data into a net.  Records are read and decoded by the
+// host and transformed here; what other sources make is made in pinned memory
+// and copied to the GPU.
 #include "common/base/status_macros.h"
 #include "worker/layers/cuda/cuda_layers.h"
+#include "worker/layers/cuda/device_transform.h"
 #include "worker/layers/cuda/host_staging.h"
 #include "worker/layers/data_layer.h"
 #include "worker/layers/dummy_data_layer.h"
-#include "worker/layers/host_transform.h"
 #include "worker/layers/input_layer.h"
 #include "worker/layers/memory_data_layer.h"
 
@@ -18,19 +19,27 @@ constexpr int kReadingThreads = 4;
 // Thread-confined: the training thread.
 class DataLayerCuda final : public DataLayer {
  public:
-  using DataLayer::DataLayer;
+  DataLayerCuda(const caffe::LayerParameter& param, const LayerContext& context,
+                FeedOpener open, int threads)
+      : DataLayer(param, context, open, threads),
+        device_(CudaDevice::Of(*context.device)) {}
+
+  absl::Status Bind(absl::Span<const TensorDesc> bottom,
+                    absl::Span<const TensorDesc> top) override {
+    RETURN_IF_ERROR(
+        transform_.Bind(device_, transformer(), top[0].shape.dim(1)));
+    return DataLayer::Bind(bottom, top);
+  }
 
  protected:
   absl::Status Deliver(StepContext& step, const Batch& batch,
                        const ForwardArgs& args) override {
-    ASSIGN_OR_RETURN(const absl::Span<const Tensor> host,
-                     staging_.Begin(step, args.top));
-    TransformOnHost(transformer(), batch, host);
-    return staging_.End(step, args.top);
+    return transform_.Run(step, batch, args.top);
   }
 
  private:
-  HostStaging staging_;
+  CudaDevice& device_;
+  DeviceTransform transform_;
 };
 
 }  // namespace

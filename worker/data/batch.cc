@@ -4,9 +4,20 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/philox.h"
 #include "common/base/status_macros.h"
 
 namespace cssp {
+namespace {
+
+constexpr uint32_t kSkipDraws = 0x736b6970;  // "skip"
+
+int64_t DrawnSkip(uint64_t seed, uint32_t below) {
+  if (below == 0) return 0;
+  return BoundedDraw(Philox(seed, {0, 0, 0, kSkipDraws})[0], below);
+}
+
+}  // namespace
 
 RecordView Batch::View(const BatchItem& item) const {
   RecordView view;
@@ -58,10 +69,11 @@ void BatchReader::Read(const BatchKey& key, Batch* batch) const {
   batch->items.clear();
   batch->status = absl::OkStatus();
   const RecordOrder order(source_.size(), options_.shuffle, key.seed);
+  const int64_t first = key.first + DrawnSkip(key.seed, options_.rand_skip);
   size_t used = 0;
   std::string storage;
   for (int64_t j = 0; j < options_.batch_size && batch->status.ok(); ++j) {
-    batch->status = ReadItem(order.At(key.first + j), key.seed, batch, &used,
+    batch->status = ReadItem(order.At(first + j), key.seed, batch, &used,
                              &storage);
   }
 }

@@ -47,6 +47,9 @@ class BatchReader {
   struct Options {
     int64_t batch_size = 1;
     bool shuffle = false;
+    // Training begins at a drawn record among the first so many (rand_skip):
+    // the same one for every worker, by the seed alone.  0: at the first.
+    uint32_t rand_skip = 0;
   };
   BatchReader(const DataSource& source, const DataTransformer& transformer,
               const Options& options)

@@ -13,11 +13,6 @@ namespace {
 
 constexpr unsigned kMaxDepth = 1024;
 
-void SayRandSkip(const caffe::LayerParameter& layer) {
-  LOG(WARNING) << "layer " << layer.name()
-               << ": rand_skip is ignored: records are dealt by clock";
-}
-
 }  // namespace
 
 ColorMode EncodedColorMode(const caffe::LayerParameter& layer) {
@@ -39,7 +34,8 @@ SourceFeed::SourceFeed(std::unique_ptr<DataSource> source,
     : RecordFeed(std::move(options), std::move(transformer)),
       source_(std::move(source)),
       reader_(*source_, this->transformer(),
-              {this->options().batch_size, shuffle}) {}
+              {this->options().batch_size, shuffle,
+               this->options().rand_skip}) {}
 
 absl::StatusOr<std::unique_ptr<RecordFeed>> SourceFeed::Create(
     std::unique_ptr<DataSource> source, DataTransformer transformer,
@@ -65,7 +61,9 @@ absl::StatusOr<std::unique_ptr<RecordFeed>> OpenDataFeed(
     return absl::InvalidArgumentError("data_param: batch_size must be > 0");
   if (data.prefetch() < 1)
     return absl::InvalidArgumentError("data_param: prefetch must be > 0");
-  if (data.rand_skip() != 0) SayRandSkip(layer);
+  if (data.rand_skip() != 0)
+    LOG(WARNING) << "layer " << layer.name() << ": data_param.rand_skip has no "
+                 << "effect, as in Caffe: workers read different records";
   RecordFeed::Options options;
   options.source = ResolveDataPath(root, data.source());
   options.batch_size = data.batch_size();
@@ -95,13 +93,13 @@ absl::StatusOr<std::unique_ptr<RecordFeed>> OpenImageDataFeed(
   if ((data.new_height() == 0) != (data.new_width() == 0))
     return absl::InvalidArgumentError(
         "image_data_param: give new_height and new_width, or neither");
-  if (data.rand_skip() != 0) SayRandSkip(layer);
   caffe::TransformationParameter transform = MergedTransform(layer, data, root);
   RecordFeed::Options options;
   options.source = ResolveDataPath(root, data.source());
   options.batch_size = data.batch_size();
   options.reshapes = data.new_height() == 0 && transform.crop_size() == 0;
   options.needs_label = true;
+  options.rand_skip = data.rand_skip();
   ImageListOptions images;
   images.root_folder = data.root_folder();
   images.height = data.new_height();

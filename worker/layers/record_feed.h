@@ -25,6 +25,7 @@ class RecordFeed {
     int depth = 4;             // batches read ahead
     bool reshapes = false;     // a batch of another shape reshapes the tops
     bool needs_label = false;  // the layer must have both tops
+    uint32_t rand_skip = 0;    // see BatchReader::Options
   };
   virtual ~RecordFeed() = default;
 

@@ -1,7 +1,9 @@
 // ImageData, encoded records of Data, and how threads and shapes behave.
 #include <gmock/gmock.h>
 
+#include <cmath>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -88,6 +90,23 @@ TEST_F(ImageDataLayerTest, ShufflesBySeedAndEpoch) {
   b->state().seed = 5;
   ASSERT_TRUE(b->Forward().ok());
   EXPECT_NE(b->top[1], first);
+}
+
+TEST_F(ImageDataLayerTest, SkipsADrawnNumberOfImagesFirst) {
+  const auto runner = Make(Text("batch_size: 1 rand_skip: 4"));
+  ASSERT_NE(runner, nullptr);
+  std::set<float> begins;
+  for (uint64_t seed = 0; seed < 40; ++seed) {
+    runner->state().seed = seed;
+    runner->state().first_record = 0;
+    ASSERT_TRUE(runner->Forward().ok());
+    const float first = runner->top[1][0];
+    begins.insert(first);
+    runner->state().first_record = 5;  // goes round
+    ASSERT_TRUE(runner->Forward().ok());
+    EXPECT_EQ(runner->top[1][0], std::fmod(first + 5, 6));
+  }
+  EXPECT_THAT(begins, ElementsAre(0, 1, 2, 3));
 }
 
 TEST_F(ImageDataLayerTest, SaysWhatIsWrongAndWhere) {

@@ -177,51 +177,111 @@ def match(truth, priors, threshold, per_prediction=True):
     return matched, shared.max(1) if len(truth) else np.zeros(len(priors))
 
 
-def smooth_l1(d):
-    return np.where(np.abs(d) < 1, 0.5 * d ** 2, np.abs(d) - 0.5).sum()
+def smooth_l1_each(d):
+    return np.where(np.abs(d) < 1, 0.5 * d ** 2, np.abs(d) - 0.5).sum(-1)
 
 
-def multibox(classes, background=0, threshold=0.5, ratio=3.0, negative=0.5, code="CORNER",
-             loc_weight=1.0, loc_loss=smooth_l1, per_prediction=True, difficult=True,
-             frozen=None):
-    """Location loss over the matches, softmax loss over the matches and the hardest
-    negatives, `ratio` to one; both divided by the number of matches.
+def negative_log(conf, logistic):
+    """loss[i, c]: of the scores of box i, if class c is right; the last column: if none is."""
+    if not logistic:
+        return -np.log(softmax(conf, 1))
+    plus = np.logaddexp(0, conf)
+    return np.concatenate([plus.sum(1, keepdims=True) - conf, plus.sum(1, keepdims=True)], 1)
 
-    The choice of negatives is no part of the derivative: `frozen` keeps that of
-    the first call with unchanged scores."""
+
+def spread_out(order, boxes, nms, top_k):
+    """Of the boxes in this order those that overlap no earlier kept one; specks go."""
+    kept = []
+    for i in order[:top_k]:
+        if np.prod(np.maximum(boxes[i, 2:] - boxes[i, :2], 0)) < 1e-5:
+            continue
+        if all(overlap(boxes[[i]], boxes[[j]])[0, 0] <= nms for j in kept):
+            kept.append(i)
+    return kept
+
+
+def multibox(classes, background=0, ratio=3.0, threshold=0.5, negative=0.5, code="CORNER",
+             loc_weight=1.0, loc_loss=smooth_l1_each, per_prediction=True, difficult=True,
+             share=True, use_prior=True, mining="MAX_NEGATIVE", sample=64, nms=None, top_k=None,
+             nms_of_priors=False, logistic=False, frozen=None):
+    """Location loss over the matches; confidence loss over the matches and the hardest
+    negatives, `ratio` to one, or (no mining) over every box; both divided by the number of
+    matches.  HARD_EXAMPLE keeps the `sample` boxes of highest loss, matched or not.
+
+    Where every class has its own boxes a truth is matched with those of its class.
+    The choice is no part of the derivative: `frozen` keeps that of the first call."""
+    def match_item(codes, rows, priors, boxes_of):
+        """{class: truth of every prior, or -1}, and the best overlap of a shared box."""
+        if share or use_prior:
+            matched, best = match(rows[:, 3:7], boxes_of(0), threshold, per_prediction)
+            if share:
+                return {0: matched}, best
+            labels = np.where(matched >= 0, rows[matched, 1], -1)
+            return {c: np.where(labels == c, matched, -1) for c in range(classes)}, best
+        found = {}
+        for c in sorted(set(rows[:, 1].astype(int))):
+            own = np.flatnonzero(rows[:, 1] == c)
+            matched, _ = match(rows[own, 3:7], boxes_of(c), threshold, per_prediction)
+            found[c] = np.where(matched >= 0, own[matched], -1)
+        return found, None
+
     def run(bottoms, params):
         loc, conf, prior, truth = bottoms
         priors, variances = prior[0, 0].reshape(-1, 4), prior[0, 1].reshape(-1, 4)
-        count = len(priors)
+        count, none = len(priors), -1 if logistic else background
         location, confidence, matches = 0.0, 0.0, 0
         for n in range(len(loc)):
+            codes = loc[n].reshape(count, -1, 4)
+            losses = negative_log(conf[n].reshape(count, classes), logistic)
             rows = truth.reshape(-1, 8)
             rows = rows[(rows[:, 0] == n) & (difficult | (rows[:, 7] == 0))]
-            if not len(rows):
-                matched, best = np.full(count, -1), np.zeros(count)
-            else:
-                matched, best = match(rows[:, 3:7], priors, threshold, per_prediction)
-            positive = np.flatnonzero(matched >= 0)
-            log_p = np.log(softmax(conf[n].reshape(count, classes), 1))
-            target = np.full(count, background)
-            target[positive] = rows[matched[positive], 1].astype(int)
-            # Without any match there is nothing to weigh negatives by: none.
-            candidates = np.flatnonzero((matched < 0) & (best < negative))
-            hard = frozen.setdefault((n, len(loc)), candidates[np.argsort(
-                log_p[candidates, background], kind="stable")][:int(ratio * len(positive))])
-            used = np.concatenate([positive, hard])
-            confidence -= log_p[used, target[used]].sum()
-            codes = loc[n].reshape(count, 4)[positive]
-            wanted = encode(code, rows[matched[positive], 3:7], priors[positive],
-                            variances[positive])
-            location += loc_loss(codes - wanted)
-            matches += len(positive)
+
+            def boxes_of(c, of_prior=use_prior):
+                return priors if of_prior else decode(code, codes[:, c], priors, variances)
+
+            def distance(c, at, truths):
+                wanted = encode(code, rows[truths, 3:7], priors[at], variances[at])
+                return loc_loss(codes[at, c] - wanted)
+            if not len(rows):  # without any object no negatives either
+                if mining == "NONE":
+                    confidence += losses[:, none].sum()
+                continue
+            found, best = match_item(codes, rows, priors, boxes_of)
+            target = np.full(count, none)
+            for c in sorted(found):
+                at = np.flatnonzero(found[c] >= 0)
+                target[at] = rows[found[c][at], 1].astype(int)
+            used = np.arange(count)
+            if mining != "NONE":
+                matched, hard = found[0], mining == "HARD_EXAMPLE"
+                positive = np.flatnonzero(matched >= 0)
+                loss = losses[np.arange(count), np.where(matched >= 0, target, background)]
+                if hard:
+                    loss[positive] += distance(0, positive, matched[positive])
+                candidates = np.arange(count) if hard else np.flatnonzero(
+                    (matched < 0) & (best < negative))
+                order = candidates[np.argsort(-loss[candidates], kind="stable")]
+                if nms is not None:
+                    order = spread_out(order, boxes_of(0, nms_of_priors), nms, top_k)
+                order = order[:sample if hard else int(ratio * len(positive))]
+                chosen = frozen.setdefault((n, len(loc)), list(order))
+                target[matched < 0] = background
+                if hard:
+                    found[0] = np.where(np.isin(np.arange(count), chosen), matched, -1)
+                    used = np.array(chosen, int)
+                else:
+                    used = np.concatenate([positive, chosen]).astype(int)
+            confidence += losses[used, target[used]].sum()
+            for c, matched in found.items():
+                at = np.flatnonzero(matched >= 0)
+                location += distance(c, at, matched[at]).sum()
+                matches += len(at)
         return [np.array((loc_weight * location + confidence) / max(matches, 1))]
     return run
 
 
 def multibox_case(name, text, classes=4, count=16, items=2, **options):
-    loc, _, prior = detection_inputs(count, classes, items, seed=7)
+    loc, _, prior = detection_inputs(count, classes, items, options.get("share", True), seed=7)
     conf = normal(items, count * classes, seed=17)
     rng = np.random.default_rng(3)
     rows = []
@@ -237,7 +297,7 @@ def multibox_case(name, text, classes=4, count=16, items=2, **options):
 
 
 def half_squares(d):
-    return 0.5 * (d ** 2).sum()
+    return 0.5 * (d ** 2).sum(-1)
 
 
 CASES = {
@@ -287,5 +347,30 @@ CASES = {
         multibox_case("threshold 0.3, no difficult truths",
                       "overlap_threshold: 0.3 neg_overlap: 0.3 use_difficult_gt: false",
                       threshold=0.3, negative=0.3, difficult=False, code="CENTER_SIZE"),
+        multibox_case("no mining", "mining_type: NONE", mining="NONE", code="CENTER_SIZE"),
+        multibox_case("no mining, logistic", "mining_type: NONE conf_loss_type: LOGISTIC",
+                      mining="NONE", logistic=True),
+        multibox_case("hard examples", "mining_type: HARD_EXAMPLE sample_size: 6",
+                      mining="HARD_EXAMPLE", sample=6, code="CENTER_SIZE"),
+        multibox_case("hard examples, logistic, L2", "mining_type: HARD_EXAMPLE sample_size: 5 "
+                      "conf_loss_type: LOGISTIC loc_loss_type: L2", mining="HARD_EXAMPLE",
+                      sample=5, logistic=True, loc_loss=half_squares),
+        multibox_case("predicted boxes are matched", "use_prior_for_matching: false",
+                      use_prior=False),
+        multibox_case("predicted boxes, hard examples", "use_prior_for_matching: false "
+                      "mining_type: HARD_EXAMPLE sample_size: 7", use_prior=False, sample=7,
+                      mining="HARD_EXAMPLE", code="CENTER_SIZE"),
+        multibox_case("a location per class", "share_location: false mining_type: NONE",
+                      share=False, mining="NONE", code="CENTER_SIZE"),
+        multibox_case("a location per class, predicted boxes are matched",
+                      "share_location: false use_prior_for_matching: false mining_type: NONE "
+                      "conf_loss_type: LOGISTIC", share=False, use_prior=False, mining="NONE",
+                      logistic=True),
+        multibox_case("negatives that overlap no harder one",
+                      "nms_param { nms_threshold: 0.2 }", nms=0.2, code="CENTER_SIZE"),
+        multibox_case("hard examples among the first, apart by their priors",
+                      "mining_type: HARD_EXAMPLE sample_size: 6 use_prior_for_nms: true "
+                      "nms_param { nms_threshold: 0.3 top_k: 12 }", mining="HARD_EXAMPLE",
+                      sample=6, nms=0.3, top_k=12, nms_of_priors=True),
     ],
 }

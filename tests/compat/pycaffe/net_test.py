@@ -1,5 +1,7 @@
 """caffe.Net: its inside, its passes, its files."""
 import gc
+import importlib.util
+import unittest
 
 import numpy as np
 
@@ -342,6 +344,26 @@ class Making(PycaffeTest):
         array = np.from_dlpack(net.blobs["data"])
         self.assertTrue(np.shares_memory(array, net.blobs["data"].data))
         self.assertEqual(np.asarray(net.blobs["data"]).shape, (5, 2, 3, 4))
+
+    @unittest.skipIf(importlib.util.find_spec("torch") is None, "no python3-torch")
+    def test_torch_looks_at_the_same_memory(self):
+        import torch
+        net = self.net(SMALL_NET)
+        net.forward()
+        weight = torch.from_dlpack(net.params["ip"][0])
+        self.assertEqual(tuple(weight.shape), net.params["ip"][0].shape)
+        weight[0].fill_(7)
+        self.assertTrue((net.params["ip"][0].data[0] == 7).all())
+        blob = torch.from_dlpack(net.blobs["ip_blob"])
+        net.forward()  # the same tensor shows the new pass
+        np.testing.assert_array_equal(blob.numpy(), net.blobs["ip_blob"].data)
+        product = torch.nn.functional.linear(
+            torch.from_dlpack(net.blobs["conv"]).flatten(1), weight,
+            torch.from_dlpack(net.params["ip"][1]))
+        np.testing.assert_allclose(product.numpy(), blob.numpy(), rtol=1e-4, atol=1e-2)
+        del net
+        gc.collect()
+        self.assertEqual(float(weight[0, 0]), 7)
 
 
 if __name__ == "__main__":

@@ -113,6 +113,10 @@ absl::Status Daemon::OpenParts() {
     registration_->Start();
     return absl::OkStatus();
   }
+  if (!config_.hold_shards()) {
+    coordinator_->Start();
+    return absl::OkStatus();
+  }
   RETURN_IF_ERROR(coordinator_->AddLocalServer(
       Info(), MakeLocalShardControl(*shard_host_, *store_),
       [host = shard_host_.get()](control::ServerInfo* info) {
@@ -134,6 +138,7 @@ absl::Status Daemon::StartCoordinator() {
     return absl::ToDoubleSeconds(absl::Now() - absl::UnixEpoch());
   };
   options.store = store_.get();
+  options.recovery = config_.recovery();
   options.connect = MakeRemoteShardControl;
   options.metrics = coordinator_metrics_.get();
   ASSIGN_OR_RETURN(coordinator_, Coordinator::Create(std::move(options)));
@@ -146,6 +151,8 @@ absl::Status Daemon::StartRegistration() {
   options.lease = config_.lease();
   options.info = [this] { return Info(); };
   options.on_lost = [this] { control_plane_->CloseShards(); };
+  options.patience =
+      absl::Milliseconds(config_.recovery().coordinator_wait_ms());
   ASSIGN_OR_RETURN(registration_, Registration::Create(std::move(options)));
   return absl::OkStatus();
 }
@@ -167,6 +174,8 @@ control::ServerInfo Daemon::Info() const {
   info.set_version(kVersion);
   info.set_bytes(shard_host_->bytes());
   info.set_jobs(shard_host_->jobs());
+  for (control::HeldShard& held : shard_host_->held())
+    *info.add_held() = std::move(held);
   return info;
 }
 

@@ -138,7 +138,7 @@ absl::StatusOr<std::unique_ptr<ChildProcess>> SpawnEvaluator(
 
 // What a process does once it has joined.
 absl::Status OnJoin(const JobSession& session, const WorkerConfig& config,
-                    const Options& options,
+                    const Options& options, absl::Duration* evaluator_wait,
                     std::unique_ptr<ChildProcess>* evaluator) {
   if (config.evaluator()) {
     if (options.joined_fd >= 0) {
@@ -148,6 +148,8 @@ absl::Status OnJoin(const JobSession& session, const WorkerConfig& config,
     }
     return absl::OkStatus();
   }
+  // A rank that is started again brings an evaluator of its own.
+  if (session.spec().wait_for_dead()) *evaluator_wait = absl::ZeroDuration();
   if (!config.spawn_evaluator() || session.joined().rank() != 0)
     return absl::OkStatus();
   ASSIGN_OR_RETURN(*evaluator, SpawnEvaluator(config, options));
@@ -176,13 +178,15 @@ absl::Status Run(int argc, char** argv) {
     if (config.rank() < 0 && launch->size() > 1) config.set_rank(launch->rank());
   }
   std::unique_ptr<ChildProcess> evaluator;
+  absl::Duration evaluator_wait = kEvaluatorWait;  // after a failure
   process.actions = config.evaluator() ? &signals : nullptr;
   process.on_join = [&](JobSession& session) {
-    return OnJoin(session, config, options, &evaluator);
+    return OnJoin(session, config, options, &evaluator_wait, &evaluator);
   };
   process.config = config;
   const absl::Status worked = RunWorkerProcess(process);
-  if (evaluator != nullptr) evaluator->Wait(kEvaluatorWait);
+  if (evaluator != nullptr)
+    evaluator->Wait(worked.ok() ? kEvaluatorWait : evaluator_wait);
   return worked;
 }
 

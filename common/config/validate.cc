@@ -65,6 +65,13 @@ absl::Status Validate(const ServerConfig& config) {
   if (config.keep_checkpoints() < 1)
     return Bad("keep_checkpoints",
                absl::StrCat(config.keep_checkpoints(), " is less than 1"));
+  const RecoveryConfig& recovery = config.recovery();
+  for (const int64_t wait :
+       {recovery.server_wait_ms(), recovery.worker_wait_ms(),
+        recovery.coordinator_wait_ms(), recovery.grace_ms()})
+    if (wait < 0) return Bad("recovery", "a wait is negative");
+  if (!(recovery.checkpoint_seconds() >= 0))
+    return Bad("recovery.checkpoint_seconds", "is negative");
   if (config.max_model_bytes() == 0) return Bad("max_model_bytes", "is 0");
   return absl::OkStatus();
 }

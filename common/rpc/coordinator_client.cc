@@ -59,8 +59,12 @@ class GrpcJobWatch final : public JobWatch {
       : peer_(std::move(peer)), request_(std::move(request)), events_(256) {}
   ~GrpcJobWatch() override { Cancel(); }
 
-  void Start(Coordinator::StubInterface& stub) {
-    reader_ = Thread("rpc-watch", [this, &stub] { Read(stub); });
+  void Start(std::shared_ptr<Coordinator::StubInterface> stub,
+             std::function<void()> on_unreachable) {
+    reader_ = Thread("rpc-watch", [this, stub, on_unreachable] {
+      Read(*stub);
+      if (absl::IsUnavailable(status())) on_unreachable();
+    });
   }
   std::optional<control::JobEvent> Next(absl::Duration timeout) override {
     return events_.PopFor(timeout);
@@ -115,14 +119,39 @@ struct CoordinatorClient::Impl {
   std::string address;
   std::string peer;
   ClientOptions options;
-  std::unique_ptr<Coordinator::Stub> stub;
+  absl::Mutex mu;
+  std::shared_ptr<Coordinator::Stub> stub ABSL_GUARDED_BY(mu);
+
+  std::shared_ptr<Coordinator::Stub> Current() ABSL_LOCKS_EXCLUDED(mu) {
+    absl::MutexLock lock(&mu);
+    return stub;
+  }
+  // A channel whose peer was away connects again in its own time, which can be
+  // many seconds; a new one does at once.
+  void Renew(const std::shared_ptr<Coordinator::Stub>& failed)
+      ABSL_LOCKS_EXCLUDED(mu) {
+    absl::MutexLock lock(&mu);
+    if (stub == failed)
+      stub = Coordinator::NewStub(MakeChannel(address, options));
+  }
 
   template <class Request, class Response>
   absl::StatusOr<Response> Unary(
       grpc::Status (Coordinator::Stub::*method)(grpc::ClientContext*,
                                                 const Request&, Response*),
       const Request& request, absl::Duration deadline) {
-    return Call(peer, options, *stub, method, request, deadline);
+    Response response;
+    const absl::Status status = CallWithRetry(
+        peer, options.retry, deadline, [&](grpc::ClientContext& context) {
+          const std::shared_ptr<Coordinator::Stub> now = Current();
+          response.Clear();
+          const grpc::Status done = (now.get()->*method)(&context, request,
+                                                         &response);
+          if (done.error_code() == grpc::StatusCode::UNAVAILABLE) Renew(now);
+          return done;
+        });
+    if (!status.ok()) return status;
+    return response;
   }
 };
 
@@ -137,7 +166,7 @@ absl::StatusOr<std::unique_ptr<CoordinatorClient>> CoordinatorClient::Create(
   impl->address = address;
   impl->peer = absl::StrCat("coordinator ", address);
   impl->options = options;
-  impl->stub = Coordinator::NewStub(MakeChannel(address, options));
+  impl->Renew(nullptr);
   return std::unique_ptr<CoordinatorClient>(
       new CoordinatorClient(std::move(impl)));
 }
@@ -206,11 +235,13 @@ std::unique_ptr<LeaseStream> CoordinatorClient::KeepLease(
   Duplex::Options options;
   options.peer = impl_->peer;
   options.max_queued = impl_->options.max_queued;
-  options.open = [stub = impl_->stub.get()](grpc::ClientContext* context)
+  const std::shared_ptr<Coordinator::Stub> stub = impl_->Current();
+  options.open = [stub](grpc::ClientContext* context)
       -> std::unique_ptr<Duplex::Stream> { return stub->KeepLease(context); };
   options.on_message = std::move(on_directive);
-  options.on_end = [on_end = std::move(on_end)](const absl::Status& status,
-                                                bool) {
+  options.on_end = [on_end = std::move(on_end), stub, impl = impl_.get()](
+                       const absl::Status& status, bool) {
+    if (absl::IsUnavailable(status)) impl->Renew(stub);
     if (on_end) on_end(status);
   };
   return OpenReportStream<LeaseStream, control::WorkerReport,
@@ -224,11 +255,13 @@ std::unique_ptr<ServerStream> CoordinatorClient::KeepServer(
   Duplex::Options options;
   options.peer = impl_->peer;
   options.max_queued = impl_->options.max_queued;
-  options.open = [stub = impl_->stub.get()](grpc::ClientContext* context)
+  const std::shared_ptr<Coordinator::Stub> stub = impl_->Current();
+  options.open = [stub](grpc::ClientContext* context)
       -> std::unique_ptr<Duplex::Stream> { return stub->KeepServer(context); };
   options.on_message = std::move(on_directive);
-  options.on_end = [on_end = std::move(on_end)](const absl::Status& status,
-                                                bool) {
+  options.on_end = [on_end = std::move(on_end), stub, impl = impl_.get()](
+                       const absl::Status& status, bool) {
+    if (absl::IsUnavailable(status)) impl->Renew(stub);
     if (on_end) on_end(status);
   };
   return OpenReportStream<ServerStream, control::ServerReport,
@@ -238,7 +271,8 @@ std::unique_ptr<ServerStream> CoordinatorClient::KeepServer(
 std::unique_ptr<JobWatch> CoordinatorClient::WatchJob(
     const control::WatchJobRequest& request) {
   auto watch = std::make_unique<GrpcJobWatch>(impl_->peer, request);
-  watch->Start(*impl_->stub);
+  const std::shared_ptr<Coordinator::Stub> stub = impl_->Current();
+  watch->Start(stub, [stub, impl = impl_.get()] { impl->Renew(stub); });
   return watch;
 }
 

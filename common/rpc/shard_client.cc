@@ -124,6 +124,29 @@ absl::Status ShardClient::WorkerGone(const control::WorkerGoneRequest& request) 
       .status();
 }
 
+absl::StatusOr<control::RejoinWorkerResponse> ShardClient::RejoinWorker(
+    const control::RejoinWorkerRequest& request) {
+  return impl_->Unary(&Shard::Stub::RejoinWorker, request,
+                      impl_->options.deadline);
+}
+
+absl::Status ShardClient::UpdateServers(
+    const control::UpdateServersRequest& request) {
+  return impl_->Unary(&Shard::Stub::UpdateServers, request,
+                      impl_->options.deadline)
+      .status();
+}
+
+absl::Status ShardClient::CutCommitted(const std::string& job_id,
+                                       int64_t clock) {
+  control::CutCommittedRequest request;
+  request.set_job_id(job_id);
+  request.set_clock(clock);
+  return impl_->Unary(&Shard::Stub::CutCommitted, request,
+                      impl_->options.deadline)
+      .status();
+}
+
 absl::StatusOr<control::ShardStatusResponse> ShardClient::ShardStatus(
     const std::string& job_id) {
   control::ShardStatusRequest request;

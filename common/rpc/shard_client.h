@@ -47,6 +47,10 @@ class ShardClient {
   absl::StatusOr<control::OrderAnswer> ProposeOrder(
       const control::ProposeOrderRequest& request);
   absl::Status WorkerGone(const control::WorkerGoneRequest& request);
+  absl::StatusOr<control::RejoinWorkerResponse> RejoinWorker(
+      const control::RejoinWorkerRequest& request);
+  absl::Status UpdateServers(const control::UpdateServersRequest& request);
+  absl::Status CutCommitted(const std::string& job_id, int64_t clock);
   absl::StatusOr<control::ShardStatusResponse> ShardStatus(
       const std::string& job_id);
   absl::Status DeleteCut(const std::string& job_id, int64_t clock);

@@ -96,6 +96,9 @@ void Coordinator::ExpireLocked() {
                      absl::DeadlineExceededError(
                          "not every server has written its part in time"));
     SettleLocked(job);
+    if (job->recovery.has_value())
+      LaterLocked([this, job = job] { Recover(job); });
+    OrderTimedCutsLocked(job);
   }
   if (options_.metrics == nullptr) return;
   options_.metrics->live_servers->Set(live_servers);

@@ -30,6 +30,7 @@ namespace cssp {
 
 struct CoordinatorOptions {
   LeaseConfig lease;
+  RecoveryConfig recovery;
   int keep_checkpoints = 5;
   uint64_t max_model_bytes = uint64_t{16} << 30;
   // How long FINISHING waits for the last cut, and a cancelled or draining job
@@ -78,13 +79,15 @@ struct WatchCursor {
 // the housekeeping thread.
 //
 // Invariants:
-// 1. A job's state only moves forward; terminal states are final and stored.
+// 1. A job's state only moves forward (but a recovery takes FINISHING back to
+//    RUNNING where clocks are lost); terminal states are final and stored.
 // 2. A checkpoint is listed only after its manifest is durable, and its
 //    manifest is written only after every server's part is.
 // 3. Of one rank at most one incarnation is live; reports of others are refused.
 class Coordinator {
  public:
-  // Loads what earlier runs have stored; jobs that were under way have failed.
+  // Loads what earlier runs have stored; jobs that were under way go on when
+  // their servers have registered.
   static absl::StatusOr<std::unique_ptr<Coordinator>> Create(
       CoordinatorOptions options);
   ~Coordinator() { Stop(); }
@@ -159,6 +162,7 @@ class Coordinator {
     uint64_t registration = 0;
     bool local = false;
     ServerLoad load;  // of the local one; takes no lock of ours
+    std::map<std::string, uint32_t> held;  // job -> epoch of its open shard
   };
   using Action = std::function<void()>;
   using JobPtr = std::shared_ptr<Job>;
@@ -220,8 +224,23 @@ class Coordinator {
   absl::StatusOr<ps::SlabLayout> LayoutLocked(
       const Job& job, const control::DeclareLayoutRequest& request)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // As the shards are opened now, but for where their values come from.
+  control::OpenShardRequest OpenRequestLocked(const Job& job,
+                                              const PlacedModel& model) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The shards of `which` (indices into the map).
   static absl::Status OpenShards(const control::OpenShardRequest& base,
-                                 const PlacedModel& model);
+                                 const PlacedModel& model,
+                                 const std::vector<int>& which);
+  // The model's servers have a shard of that epoch open; 0: of whichever.
+  void HoldLocked(const Job& job, const PlacedModel& model, uint32_t epoch)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<PlacedModel> PlaceOnLiveLocked(const Job& job,
+                                                ps::SlabLayout layout)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status OpenModel(const JobPtr& job,
+                         const control::DeclareLayoutRequest& request)
+      ABSL_LOCKS_EXCLUDED(mu_);
   absl::StatusOr<control::DeclareLayoutResponse> DeclaredLocked(
       const JobPtr& job, const control::DeclareLayoutRequest& request)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -240,8 +259,49 @@ class Coordinator {
   void SendCheckpointLocked(Job& job, const control::CheckpointInfo& info)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
+  // coordinator_recovery.cc
+  struct Reopening;
+  // A shard of the job is lost, or may be.
+  void BeginRecoveryLocked(const JobPtr& job, const std::string& why)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Opens what is lost again, where everything needed is there.
+  void Recover(const JobPtr& job) ABSL_LOCKS_EXCLUDED(mu_);
+  bool PlanLocked(const JobPtr& job, Reopening* plan)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status PlanRollbackLocked(const JobPtr& job, bool replace,
+                                  Reopening* plan)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status ChooseCutLocked(const Job& job, Reopening* plan)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void ReopenedLocked(const JobPtr& job, Reopening plan,
+                      const absl::Status& opened)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void FailedReopeningLocked(const JobPtr& job, const Reopening& plan,
+                             const absl::Status& why)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void RolledBackLocked(const JobPtr& job, int64_t clock)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void EndRecoveryLocked(const JobPtr& job, const std::string& how)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void TellRejoinLocked(Job& job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Server* LiveServerLocked(const std::string& id)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  std::string ResumeHintLocked(const Job& job) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void StoreRunLocked(const Job& job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status LoadRunLocked(Job& job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Asks every shard where this worker goes on, and commits it.
+  static absl::Status RejoinShards(
+      const std::vector<std::shared_ptr<ShardControl>>& shards,
+      control::RejoinWorkerRequest request,
+      control::DeclareLayoutResponse* response);
+  void OrderTimedCutsLocked(const JobPtr& job)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
   // coordinator_servers.cc
   void ServerGoneLocked(Server& server, const std::string& why)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void HeldLocked(Server& server, const control::HeldShard& held)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ServerDraining(int index) ABSL_LOCKS_EXCLUDED(mu_);
   // Checkpoints the job, then fails it with a line that says how to resume.

@@ -57,10 +57,14 @@ absl::Status Coordinator::LoadJobs() {
     job->status = record.status();
     job->status.mutable_spec()->Clear();
     if (!IsTerminal(job->status.state())) {
-      job->status.set_state(control::JOB_FAILED);
-      job->status.set_message("the coordinator was restarted");
-      job->status.set_finished_unix(options_.unix_seconds());
-      RETURN_IF_ERROR(StoreLocked(*job, /*sync=*/false));
+      const absl::Status loaded = LoadRunLocked(*job);
+      if (!loaded.ok()) {
+        job->status.set_state(control::JOB_FAILED);
+        job->status.set_message(absl::StrCat(
+            "the coordinator was restarted: ", loaded.message()));
+        job->status.set_finished_unix(options_.unix_seconds());
+        RETURN_IF_ERROR(StoreLocked(*job, /*sync=*/false));
+      }
     }
     next_job_ = std::max(next_job_, job->number + 1);
     jobs_by_id_[job->id] = job;
@@ -145,7 +149,10 @@ absl::StatusOr<control::SubmitJobResponse> Coordinator::SubmitJob(
   if (job->rate->follows_loss()) {
     ASSIGN_OR_RETURN(job->plateau, PlateauTracker::Create(job->spec.solver()));
   }
+  job->staleness = job->spec.staleness();
+  job->first_clock = job->status.start_clock();
   RETURN_IF_ERROR(Annotate(StoreLocked(*job, /*sync=*/true), "storing the job"));
+  StoreRunLocked(*job);
   jobs_[job->number] = job;
   jobs_by_id_[job->id] = job;
   LOG(INFO) << "job " << job->id << " submitted, workers " << spec.workers()
@@ -168,6 +175,10 @@ void Coordinator::ForgetOldJobsLocked() {
     // Its checkpoints stay: they are named by their own id.
     const absl::Status deleted =
         options_.store->DeletePrefix(JobKey(it->second->id));
+    options_.store->DeletePrefix(absl::StrCat("run/", it->second->id))
+        .IgnoreError();
+    options_.store->DeletePrefix(absl::StrCat("order/", it->second->id, "/"))
+        .IgnoreError();
     if (!deleted.ok())
       LOG(WARNING) << "job " << it->second->id << ": " << deleted;
     jobs_by_id_.erase(it->second->id);
@@ -213,6 +224,7 @@ void Coordinator::SetStateLocked(Job& job, control::JobState state,
 void Coordinator::EndLocked(const JobPtr& job, control::JobState state,
                             const std::string& message) {
   if (IsTerminal(job->status.state())) return;
+  job->recovery.reset();
   for (auto& [clock, cut] : job->cuts)
     if (!cut.ended && !cut.committing) {
       cut.ended = true;
@@ -225,7 +237,8 @@ void Coordinator::EndLocked(const JobPtr& job, control::JobState state,
   else last.set_abort(true);
   for (auto& [rank, member] : job->members) {
     if (member.directives == nullptr) continue;
-    if (member.live()) member.directives->TryPush(last);
+    if (member.state != Member::State::kDead)
+      member.directives->TryPush(last);
     member.directives->Close();
   }
   if (options_.metrics != nullptr) options_.metrics->ForgetJob(job->id);
@@ -243,8 +256,9 @@ void Coordinator::CloseShards(const JobPtr& job) {
             return s.info.id() == job->model->server_ids[i];
           });
       // A dead one would only be waited for.
-      if (server != servers_.end() && server->info.state() != "dead")
-        shards.push_back(job->model->shards[i]);
+      if (server == servers_.end() || server->info.state() == "dead") continue;
+      server->held.erase(job->id);
+      if (server->shard != nullptr) shards.push_back(server->shard);
     }
   }
   for (const auto& shard : shards) {
@@ -266,11 +280,15 @@ bool Coordinator::AwaitsCutLocked(const Job& job) const {
 }
 
 void Coordinator::SettleLocked(const JobPtr& job) {
+  if (job->recovery.has_value() && !job->cancelling) return;
   if (job->status.state() == control::JOB_RUNNING) {
     int live = 0, done = 0;
     for (const auto& [rank, member] : job->members) {
       if (rank == kEvaluatorRank) continue;
-      live += member.live();
+      // One that is waited for may come back.
+      live += member.live() || (job->spec.wait_for_dead() &&
+                                !job->cancelling &&
+                                member.state == Member::State::kDead);
       done += member.state == Member::State::kDone;
     }
     if (job->cancelling &&
@@ -286,6 +304,16 @@ void Coordinator::SettleLocked(const JobPtr& job) {
   }
   if (job->status.state() != control::JOB_FINISHING || AwaitsCutLocked(*job))
     return;
+  if (!job->released) {
+    // What they have trained is safe: nothing can call them back.
+    job->released = true;
+    StoreRunLocked(*job);
+    control::WorkerDirective finished;
+    finished.set_job_finished(true);
+    for (auto& [rank, member] : job->members)
+      if (rank != kEvaluatorRank && member.directives != nullptr)
+        member.directives->TryPush(finished);
+  }
   const auto evaluator = job->members.find(kEvaluatorRank);
   if (evaluator != job->members.end() && evaluator->second.live()) {
     if (!job->evaluator_told && evaluator->second.directives != nullptr) {

@@ -1,8 +1,10 @@
 // Coordinator: the model's layout, its placement and the opening of shards.
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
 #include "common/base/thread.h"
@@ -85,6 +87,12 @@ absl::StatusOr<PlacedModel> Coordinator::PlaceLocked(
     return absl::InvalidArgumentError(
         absl::StrCat(tables ? "the tables have " : "the model has ", bytes, " bytes; max_model_bytes is ",
                      options_.max_model_bytes));
+  return PlaceOnLiveLocked(job, std::move(layout));
+}
+
+absl::StatusOr<PlacedModel> Coordinator::PlaceOnLiveLocked(
+    const Job& job, ps::SlabLayout layout) {
+  const bool tables = job.spec.tables_size() > 0;
   PlacedModel model{.layout = std::move(layout)};
   const size_t chunks = model.layout.chunks().size();
   for (const Server& server : servers_) {
@@ -109,95 +117,191 @@ absl::StatusOr<PlacedModel> Coordinator::PlaceLocked(
   return model;
 }
 
+control::OpenShardRequest Coordinator::OpenRequestLocked(
+    const Job& job, const PlacedModel& model) const {
+  control::OpenShardRequest open;
+  open.set_job_id(job.id);
+  open.set_job_number(job.number);
+  open.set_job_epoch(job.status.job_epoch());
+  open.set_token(job.token);
+  *open.mutable_spec() = WithoutNets(job.spec);
+  open.mutable_spec()->set_staleness(job.staleness);
+  for (const ps::BlobSpec& blob : model.layout.blobs())
+    *open.add_blobs() = ps::ToProto(blob);
+  *open.mutable_shard_map() = model.map;
+  open.set_start_clock(job.status.start_clock());
+  for (int rank = 0; rank < job.spec.workers(); ++rank) {
+    const auto member = job.members.find(rank);
+    const auto incarnation = job.incarnations.find(rank);
+    open.add_incarnations(
+        incarnation == job.incarnations.end() ? 0 : incarnation->second);
+    if (member == job.members.end() || job.spec.wait_for_dead() ||
+        member->second.state != Member::State::kDead)
+      open.add_members(rank);
+  }
+  return open;
+}
+
 absl::Status Coordinator::OpenShards(const control::OpenShardRequest& base,
-                                     const PlacedModel& model) {
-  std::vector<absl::Status> opened(model.shards.size());
+                                     const PlacedModel& model,
+                                     const std::vector<int>& which) {
+  std::vector<absl::Status> opened(which.size());
   {
     std::vector<Thread> threads;
-    for (size_t i = 0; i < model.shards.size(); ++i)
+    for (size_t i = 0; i < which.size(); ++i)
       threads.emplace_back("open-shard", [&, i] {
         control::OpenShardRequest request = base;
-        request.set_server_index(static_cast<int32_t>(i));
-        opened[i] = model.shards[i]->Open(request).status();
+        request.set_server_index(which[i]);
+        opened[i] = model.shards[which[i]]->Open(request).status();
       });
   }
   for (size_t i = 0; i < opened.size(); ++i)
     if (!opened[i].ok())
-      return Annotate(opened[i], absl::StrCat("ps-server ", model.server_ids[i],
-                                              " cannot open its shard"));
+      return Annotate(opened[i],
+                      absl::StrCat("ps-server ", model.server_ids[which[i]],
+                                   " cannot open its shard"));
+  return absl::OkStatus();
+}
+
+void Coordinator::HoldLocked(const Job& job, const PlacedModel& model,
+                             uint32_t epoch) {
+  for (Server& server : servers_)
+    if (std::find(model.server_ids.begin(), model.server_ids.end(),
+                  server.info.id()) != model.server_ids.end())
+      server.held[job.id] = epoch;
+}
+
+// The first declaration: places the model and opens its shards.
+absl::Status Coordinator::OpenModel(
+    const JobPtr& job, const control::DeclareLayoutRequest& request) {
+  control::OpenShardRequest open;
+  PlacedModel model;
+  {
+    absl::MutexLock lock(&mu_);
+    // Another worker's call may have come first.
+    if (job->opening != Job::Opening::kNo ||
+        IsTerminal(job->status.state()))
+      return absl::OkStatus();
+    ASSIGN_OR_RETURN(ps::SlabLayout layout, LayoutLocked(*job, request));
+    ASSIGN_OR_RETURN(model, PlaceLocked(*job, request, std::move(layout)));
+    if (!job->spec.snapshot_file().empty()) {
+      if (request.start_clock() >= job->spec.solver().max_iter())
+        return absl::InvalidArgumentError(absl::StrCat(
+            "the snapshot is at iteration ", request.start_clock(),
+            ", and max_iter is ", job->spec.solver().max_iter(),
+            ": nothing is left to train"));
+      job->status.set_start_clock(request.start_clock());
+      job->status.set_clock(request.start_clock());
+    }
+    job->first_clock = job->status.start_clock();
+    open = OpenRequestLocked(*job, model);
+    open.clear_members();
+    job->first_plateau = request.plateau();
+    *open.mutable_plateau() = request.plateau();
+    if (const std::string& id = job->spec.resume_checkpoint(); !id.empty()) {
+      // Only this server's store has it.
+      ASSIGN_OR_RETURN(const Manifest manifest,
+                       ReadManifest(*options_.store, id));
+      open.set_restore_checkpoint(id);
+      open.set_manifest(manifest.SerializeAsString());
+      *open.mutable_plateau() = manifest.plateau();
+    }
+    job->opening = Job::Opening::kUnderWay;
+  }
+  std::vector<int> all(model.shards.size());
+  std::iota(all.begin(), all.end(), 0);
+  const absl::Status opened = OpenShards(open, model, all);
+
+  absl::MutexLock lock(&mu_);
+  HoldLocked(*job, model, job->status.job_epoch());
+  job->model = std::move(model);
+  job->opening = Job::Opening::kOpen;
+  job->progress.emplace(job->spec.workers(), job->status.start_clock());
+  if (job->plateau) job->plateau->Restore(FromRecord(open.plateau()));
+  job->last_cut = Now();
+  if (!opened.ok()) {
+    EndLocked(job, control::JOB_FAILED, std::string(opened.message()));
+    return opened;
+  }
+  StoreRunLocked(*job);
+  if (IsTerminal(job->status.state())) {  // cancelled meanwhile
+    LaterLocked([this, job] { CloseShards(job); });
+    return absl::OkStatus();
+  }
+  // One of them may have been lost while it opened.
+  for (const std::string& id : job->model->server_ids)
+    if (LiveServerLocked(id) == nullptr) {
+      BeginRecoveryLocked(job, absl::StrCat("ps-server ", id, " was lost"));
+      break;
+    }
   return absl::OkStatus();
 }
 
 absl::StatusOr<control::DeclareLayoutResponse> Coordinator::DeclareLayout(
     const control::DeclareLayoutRequest& request, absl::Duration wait) {
   RETURN_IF_ERROR(CheckDeclaration(request));
-  absl::ReleasableMutexLock lock(&mu_);
-  ASSIGN_OR_RETURN(const JobPtr job, FindLocked(request.job_id()));
-  RETURN_IF_ERROR(
-      MemberLocked(*job, request.rank(), request.incarnation()).status());
-  // With a snapshot file only rank 0 knows the clock at which all begin.
-  const bool opener = job->spec.snapshot_file().empty() || request.rank() == 0;
-  const auto ready = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    return stopping_ || IsTerminal(job->status.state()) ||
-           job->opening == Job::Opening::kOpen ||
-           (opener && job->opening == Job::Opening::kNo);
-  };
-  if (!mu_.AwaitWithTimeout(absl::Condition(&ready), wait))
-    return absl::DeadlineExceededError(absl::StrCat(
-        "job ", job->id, ": its shards were not opened within ",
-        absl::FormatDuration(wait)));
-  if (stopping_) return absl::UnavailableError("the coordinator is stopping");
-  if (job->opening != Job::Opening::kNo ||
-      IsTerminal(job->status.state()))
-    return DeclaredLocked(job, request);
-
-  ASSIGN_OR_RETURN(ps::SlabLayout layout, LayoutLocked(*job, request));
-  ASSIGN_OR_RETURN(PlacedModel model,
-                   PlaceLocked(*job, request, std::move(layout)));
-  if (!job->spec.snapshot_file().empty()) {
-    if (request.start_clock() >= job->spec.solver().max_iter())
-      return absl::InvalidArgumentError(absl::StrCat(
-          "the snapshot is at iteration ", request.start_clock(),
-          ", and max_iter is ", job->spec.solver().max_iter(),
-          ": nothing is left to train"));
-    job->status.set_start_clock(request.start_clock());
-    job->status.set_clock(request.start_clock());
+  JobPtr job;
+  // The members' clock may be a fake one; an RPC's budget is real.
+  const absl::Time deadline = absl::Now() + wait;
+  for (;;) {
+    std::vector<std::shared_ptr<ShardControl>> shards;
+    absl::StatusOr<control::DeclareLayoutResponse> response =
+        absl::InternalError("no answer yet");
+    {
+      absl::MutexLock lock(&mu_);
+      ASSIGN_OR_RETURN(job, FindLocked(request.job_id()));
+      RETURN_IF_ERROR(
+          MemberLocked(*job, request.rank(), request.incarnation()).status());
+      // With a snapshot file only rank 0 knows the clock at which all begin.
+      const bool opener =
+          job->spec.snapshot_file().empty() || request.rank() == 0;
+      const auto ready = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+        return stopping_ || IsTerminal(job->status.state()) ||
+               job->opening == Job::Opening::kOpen ||
+               (opener && job->opening == Job::Opening::kNo);
+      };
+      if (!mu_.AwaitWithDeadline(absl::Condition(&ready), deadline))
+        return absl::DeadlineExceededError(absl::StrCat(
+            "job ", job->id, ": its shards were not opened within ",
+            absl::FormatDuration(wait)));
+      if (stopping_)
+        return absl::UnavailableError("the coordinator is stopping");
+      if (job->opening != Job::Opening::kNo ||
+          IsTerminal(job->status.state())) {
+        // A worker that comes again, or in another's place, goes on where its
+        // parts end.
+        const auto member = job->members.find(request.rank());
+        const bool again = request.rank() != kEvaluatorRank &&
+                           job->spec.tables_size() == 0 &&
+                           (member->second.declared ||
+                            job->status.state() != control::JOB_PENDING);
+        response = DeclaredLocked(job, request);
+        if (!response.ok() || !again) return response;
+        shards = job->model->shards;
+      }
+    }
+    if (!response.ok()) {
+      RETURN_IF_ERROR(OpenModel(job, request));
+      continue;
+    }
+    control::RejoinWorkerRequest rejoin;
+    rejoin.set_job_id(job->id);
+    rejoin.set_rank(request.rank());
+    rejoin.set_incarnation(request.incarnation());
+    const absl::Status rejoined =
+        RejoinShards(shards, std::move(rejoin), &*response);
+    if (rejoined.ok()) return response;
+    if (!absl::IsUnavailable(rejoined) && !absl::IsNotFound(rejoined) &&
+        !absl::IsDeadlineExceeded(rejoined))
+      return rejoined;
+    // A shard is gone: the recovery begins as soon as that is noticed.
+    absl::MutexLock lock(&mu_);
+    const auto changed = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+      return stopping_ || job->recovery.has_value();
+    };
+    mu_.AwaitWithTimeout(absl::Condition(&changed), absl::Milliseconds(200));
+    if (absl::Now() > deadline) return rejoined;
   }
-  control::OpenShardRequest open;
-  open.set_job_id(job->id);
-  open.set_job_number(job->number);
-  open.set_job_epoch(job->status.job_epoch());
-  open.set_token(job->token);
-  *open.mutable_spec() = WithoutNets(job->spec);
-  *open.mutable_blobs() = request.blobs();
-  *open.mutable_shard_map() = model.map;
-  open.set_start_clock(job->status.start_clock());
-  *open.mutable_plateau() = request.plateau();
-  if (const std::string& id = job->spec.resume_checkpoint(); !id.empty()) {
-    // Only this server's store has it.
-    ASSIGN_OR_RETURN(const Manifest manifest,
-                     ReadManifest(*options_.store, id));
-    open.set_restore_checkpoint(id);
-    open.set_manifest(manifest.SerializeAsString());
-    *open.mutable_plateau() = manifest.plateau();
-  }
-  job->opening = Job::Opening::kUnderWay;
-  lock.Release();
-
-  const absl::Status opened = OpenShards(open, model);
-
-  absl::MutexLock again(&mu_);
-  job->model = std::move(model);
-  job->opening = Job::Opening::kOpen;
-  job->progress.emplace(job->spec.workers(), job->status.start_clock());
-  if (job->plateau) job->plateau->Restore(FromRecord(open.plateau()));
-  if (!opened.ok()) {
-    EndLocked(job, control::JOB_FAILED, std::string(opened.message()));
-    return opened;
-  }
-  if (IsTerminal(job->status.state()))  // cancelled meanwhile
-    LaterLocked([this, job] { CloseShards(job); });
-  return DeclaredLocked(job, request);
 }
 
 absl::StatusOr<control::DeclareLayoutResponse> Coordinator::DeclaredLocked(
@@ -223,6 +327,9 @@ absl::StatusOr<control::DeclareLayoutResponse> Coordinator::DeclaredLocked(
   *response.mutable_shard_map() = job->model->map;
   response.set_start_clock(job->status.start_clock());
   response.set_initialised(!job->spec.resume_checkpoint().empty());
+  response.set_job_epoch(job->status.job_epoch());
+  response.set_recoveries(job->recoveries);
+  response.set_staleness(job->staleness);
   if (request.rank() == kEvaluatorRank) return response;
 
   member->last_seen = Now();
@@ -232,6 +339,7 @@ absl::StatusOr<control::DeclareLayoutResponse> Coordinator::DeclaredLocked(
     member->status.set_state("running");
     member->status.set_clock(job->status.start_clock());
     member->samples_per_clock = request.samples_per_clock();
+    StoreRunLocked(*job);
   }
   int declared = 0;
   for (const auto& [rank, other] : job->members)

@@ -75,8 +75,13 @@ absl::StatusOr<control::JoinJobResponse> Coordinator::JoinJob(
   const bool again = member.incarnation != 0 &&
                      !request.request_id().empty() &&
                      member.request_id == request.request_id();
+  // The dead come back where the job waits for them; so does who died while
+  // the coordinator was away.
+  const bool awaited =
+      job->spec.wait_for_dead() &&
+      (member.state == Member::State::kDead || member.restored);
   if (!again && member.incarnation != 0 && rank != kEvaluatorRank &&
-      (state != control::JOB_PENDING || member.declared))
+      !awaited && (state != control::JOB_PENDING || member.declared))
     return absl::FailedPreconditionError(
         absl::StrCat("rank ", rank, " of job ", job->id, " is ",
                      member.status.state(),
@@ -98,6 +103,7 @@ absl::StatusOr<control::JoinJobResponse> Coordinator::JoinJob(
     member.status.set_metrics_address(
         OneLine(request.metrics_address().substr(0, 256)));
     SetState(member, Member::State::kJoining);
+    StoreRunLocked(*job);
   }
   member.last_seen = Now();
   VLOG(1) << "job " << job->id << ": " << MemberName(member) << " joins";
@@ -141,14 +147,26 @@ absl::StatusOr<LeaseHandle> Coordinator::OpenLease(
   // A stream that was opened anew replaces the one before.
   if (member->directives != nullptr) member->directives->Close();
   member->directives = std::make_shared<DirectiveQueue>(256);
+  member->restored = false;
   LeaseHandle lease{job->id, first.rank(), first.incarnation(),
                     member->directives};
   ReportLocked(job, *member, first);
-  if (IsTerminal(job->status.state())) {
-    control::WorkerDirective abort;
-    abort.set_abort(true);
-    lease.directives->TryPush(abort);
-    lease.directives->Close();
+  if (job->recoveries > 0) {
+    // Whoever has declared since takes no notice.
+    control::WorkerDirective again;
+    again.mutable_rejoin()->set_number(job->recoveries);
+    again.mutable_rejoin()->set_why("the job's shards were opened anew");
+    lease.directives->TryPush(again);
+  }
+  if (IsTerminal(job->status.state()) ||
+      (job->released && first.rank() != kEvaluatorRank)) {
+    control::WorkerDirective last;
+    if (job->released || job->status.state() == control::JOB_SUCCEEDED)
+      last.set_job_finished(true);
+    else
+      last.set_abort(true);
+    lease.directives->TryPush(last);
+    if (IsTerminal(job->status.state())) lease.directives->Close();
   } else if (job->cancelling && first.rank() != kEvaluatorRank) {
     control::WorkerDirective stop;
     stop.set_stop(true);
@@ -184,6 +202,7 @@ void Coordinator::ReportLocked(const JobPtr& job, Member& member,
     case control::WorkerReport::kDone:
       if (!member.live()) break;
       SetState(member, Member::State::kDone);
+      StoreRunLocked(*job);
       if (job->progress.has_value())
         ProgressLocked(*job, job->progress->Remove(member.status.rank()));
       SettleLocked(job);
@@ -196,14 +215,25 @@ void Coordinator::ReportLocked(const JobPtr& job, Member& member,
     }
     case control::WorkerReport::kTest:
       if (report.test().outputs_size() > kMaxOutputs ||
-          job->status.tests_size() >= kMaxKept)
+          job->status.tests_size() >= kMaxKept ||
+          std::any_of(job->status.tests().begin(), job->status.tests().end(),
+                      [&](const control::TestResult& test) {
+                        return test.clock() == report.test().clock() &&
+                               test.net() == report.test().net();
+                      }))
         break;
       *job->status.add_tests() = report.test();
       *event.mutable_test() = report.test();
       AppendLocked(*job, std::move(event));
       break;
     case control::WorkerReport::kExported:
-      if (job->status.exports_size() >= kMaxKept) break;
+      if (job->status.exports_size() >= kMaxKept ||
+          std::any_of(job->status.exports().begin(),
+                      job->status.exports().end(),
+                      [&](const control::ExportedFiles& files) {
+                        return files.clock() == report.exported().clock();
+                      }))
+        break;
       *job->status.add_exports() = report.exported();
       *event.mutable_exported() = report.exported();
       AppendLocked(*job, std::move(event));
@@ -290,8 +320,18 @@ void Coordinator::ExpireMembersLocked(const JobPtr& job) {
   const absl::Duration lease = absl::Milliseconds(options_.lease.lease_ms());
   for (auto& [rank, member] : job->members) {
     const absl::Duration bound =
-        member.directives == nullptr ? std::max(lease, options_.join_wait)
-                                     : lease;
+        member.restored
+            ? absl::Milliseconds(options_.recovery.grace_ms())
+        : member.directives == nullptr ? std::max(lease, options_.join_wait)
+                                       : lease;
+    if (member.state == Member::State::kDead && rank != kEvaluatorRank &&
+        job->spec.wait_for_dead() &&
+        Now() - member.dead_since >
+            absl::Milliseconds(options_.recovery.worker_wait_ms()))
+      EndLocked(job, control::JOB_FAILED,
+                absl::StrCat(MemberName(member),
+                             " was lost and not started again",
+                             ResumeHintLocked(*job)));
     if (member.live() && Now() - member.last_seen > bound)
       DeadLocked(job, member,
                  absl::StrCat(MemberName(member), " was lost: silent for ",
@@ -315,6 +355,12 @@ void Coordinator::DeadLocked(const JobPtr& job, Member& member,
   if (job->status.state() == control::JOB_PENDING)
     return EndLocked(job, control::JOB_FAILED,
                      why);
+  member.dead_since = Now();
+  StoreRunLocked(*job);
+  if (job->spec.wait_for_dead()) {
+    NoteLocked(*job, absl::StrCat(why, "; the others wait for its restart"));
+    return SettleLocked(job);
+  }
   const uint32_t incarnation = member.incarnation;
   if (job->progress.has_value())
     ProgressLocked(*job, job->progress->Remove(rank));

@@ -44,6 +44,9 @@ absl::StatusOr<int64_t> Coordinator::PlaceOrder(const JobPtr& job,
   int64_t clock = 0;
   {
     absl::MutexLock lock(&mu_);
+    if (job->recovery.has_value())
+      return absl::UnavailableError(absl::StrCat(
+          "job ", job->id, " is recovering: ", job->recovery->why));
     if (IsTerminal(job->status.state()) || !job->model.has_value())
       return absl::FailedPreconditionError(
           absl::StrCat("job ", job->id, " is ",
@@ -70,6 +73,8 @@ absl::StatusOr<int64_t> Coordinator::PlaceOrder(const JobPtr& job,
           {{absl::StrFormat("order/%s/%012d", job->id, order.number()),
             order.SerializeAsString()}},
           /*sync=*/false));
+      if (order.kind_case() == control::Order::kStaleness)
+        job->staleness = order.staleness();
       control::WorkerDirective directive;
       *directive.mutable_order() = order;
       TellWorkersLocked(*job, directive);
@@ -89,7 +94,10 @@ void Coordinator::WorkerGone(const JobPtr& job, int rank,
   std::vector<std::shared_ptr<ShardControl>> shards;
   {
     absl::MutexLock lock(&mu_);
-    if (IsTerminal(job->status.state()) || !job->model.has_value()) return;
+    // A recovery in progress opens the shards without it.
+    if (IsTerminal(job->status.state()) || !job->model.has_value() ||
+        job->recovery.has_value())
+      return;
     shards = job->model->shards;
     for (const auto& [other, member] : job->members)
       if (other != kEvaluatorRank && member.state != Member::State::kDead)
@@ -136,9 +144,15 @@ absl::StatusOr<control::CheckpointInfo> Coordinator::CheckpointJob(
   const int64_t clock = std::min(placed, last);
 
   absl::MutexLock lock(&mu_);
+  job->asked.insert(clock);
+  const uint32_t epoch = job->status.job_epoch();
+  if (const auto now = job->cuts.find(clock);
+      now != job->cuts.end() && now->second.ended && now->second.result.ok())
+    SendCheckpointLocked(*job, now->second.info);
   const auto ended = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     const auto cut = job->cuts.find(clock);
     return stopping_ || IsTerminal(job->status.state()) ||
+           job->status.job_epoch() != epoch ||
            (cut != job->cuts.end() && cut->second.ended);
   };
   if (!mu_.AwaitWithTimeout(absl::Condition(&ended), wait))
@@ -148,7 +162,8 @@ absl::StatusOr<control::CheckpointInfo> Coordinator::CheckpointJob(
   const auto cut = job->cuts.find(clock);
   if (cut == job->cuts.end() || !cut->second.ended)
     return absl::FailedPreconditionError(absl::StrCat(
-        "job ", id, " ended before the cut at clock ", clock));
+        "job ", id, IsTerminal(job->status.state()) ? " ended" : " went back",
+        " before the cut at clock ", clock));
   if (!cut->second.result.ok()) return cut->second.result;
   return cut->second.info;
 }
@@ -162,6 +177,10 @@ void Coordinator::OnShardCheckpoint(const std::string& server_id,
   const std::vector<std::string>& ids = job->model->server_ids;
   const auto server = std::find(ids.begin(), ids.end(), server_id);
   if (server == ids.end()) return;
+  // A late part of a run that was given up.
+  if (part.job_epoch() != 0 && part.job_epoch() != job->status.job_epoch())
+    return;
+  job->last_cut = Now();
   const bool known = job->cuts.count(part.clock()) > 0;
   Cut& cut = job->cuts[part.clock()];
   if (!known) cut.begun = Now();
@@ -204,7 +223,7 @@ Manifest Coordinator::ManifestLocked(const Job& job, int64_t clock) const {
   int64_t samples = 0;
   for (const auto& [rank, member] : job.members)
     samples += member.samples_per_clock;
-  manifest.set_records((clock - job.status.start_clock()) * samples);
+  manifest.set_records((clock - job.first_clock) * samples);
   return manifest;
 }
 
@@ -212,6 +231,8 @@ void Coordinator::CommitCut(const JobPtr& job, int64_t clock) {
   Manifest manifest;
   {
     absl::MutexLock lock(&mu_);
+    const auto cut = job->cuts.find(clock);
+    if (cut == job->cuts.end() || !cut->second.committing) return;
     manifest = ManifestLocked(*job, clock);
   }
   const absl::Status written = WriteManifest(*options_.store, manifest);
@@ -219,7 +240,15 @@ void Coordinator::CommitCut(const JobPtr& job, int64_t clock) {
     absl::MutexLock lock(&mu_);
     EndCutLocked(job, clock, written);
   }
-  if (written.ok()) CollectGarbage(job->id);
+  if (!written.ok()) return;
+  std::vector<std::shared_ptr<ShardControl>> shards;
+  {
+    absl::MutexLock lock(&mu_);
+    if (job->spec.durability() == control::LOG) shards = job->model->shards;
+  }
+  for (const auto& shard : shards)
+    if (shard != nullptr) shard->CutCommitted(job->id, clock).IgnoreError();
+  CollectGarbage(job->id);
 }
 
 void Coordinator::EndCutLocked(const JobPtr& job, int64_t clock,
@@ -261,7 +290,7 @@ void Coordinator::EndCutLocked(const JobPtr& job, int64_t clock,
         shards = job->model->shards;
       }
       for (const auto& shard : shards)
-        shard->DeleteCut(job->id, clock).IgnoreError();
+        if (shard != nullptr) shard->DeleteCut(job->id, clock).IgnoreError();
     });
   }
   // Old cuts need no bookkeeping.
@@ -275,6 +304,14 @@ void Coordinator::SendCheckpointLocked(Job& job,
   const auto evaluator = job.members.find(kEvaluatorRank);
   if (evaluator == job.members.end() || !evaluator->second.live() ||
       evaluator->second.directives == nullptr)
+    return;
+  // The solver's snapshots and what people ask for become files; checkpoints
+  // for recovery do not.
+  const caffe::SolverParameter& solver = job.spec.solver();
+  const int64_t clock = info.clock();
+  if (!(solver.snapshot() > 0 && clock % solver.snapshot() == 0) &&
+      !(solver.snapshot_after_train() && clock == solver.max_iter()) &&
+      job.asked.count(clock) == 0)
     return;
   for (const control::ExportedFiles& exported : job.status.exports())
     if (exported.clock() == info.clock()) return;
@@ -291,8 +328,14 @@ void Coordinator::CollectGarbage(const std::string& job_id) {
                  << manifests.status();
     return;
   }
-  const int surplus =
-      static_cast<int>(manifests->size()) - options_.keep_checkpoints;
+  int keep = options_.keep_checkpoints;
+  {
+    absl::MutexLock lock(&mu_);
+    const absl::StatusOr<JobPtr> job = FindLocked(job_id);
+    if (job.ok() && (*job)->spec.keep_checkpoints() > 0)
+      keep = (*job)->spec.keep_checkpoints();
+  }
+  const int surplus = static_cast<int>(manifests->size()) - keep;
   for (int i = 0; i < surplus; ++i) {
     const int64_t clock = (*manifests)[i].clock();
     std::vector<std::shared_ptr<ShardControl>> shards;
@@ -317,7 +360,7 @@ void Coordinator::CollectGarbage(const std::string& job_id) {
       LOG(WARNING) << "job " << job_id << ": checkpoint " << clock << ": "
                    << deleted;
     for (const auto& shard : shards)
-      shard->DeleteCut(job_id, clock).IgnoreError();
+      if (shard != nullptr) shard->DeleteCut(job_id, clock).IgnoreError();
   }
 }
 

@@ -86,9 +86,17 @@ absl::StatusOr<ServerHandle> Coordinator::OpenServer(
   }
   const int index = it->info.index();
   it->info = hello;
+  it->info.clear_held();
   it->info.set_index(index);
   it->info.set_state("live");
   it->shard = std::move(shard);
+  it->held.clear();
+  for (const control::HeldShard& held : hello.held()) HeldLocked(*it, held);
+  for (const auto& [number, job] : jobs_)
+    if (job->recovery.has_value()) {
+      job->recovery->next_try = Now();
+      LaterLocked([this, job = job] { Recover(job); });
+    }
   it->last_seen = Now();
   it->registration = ++registrations_;
   it->directives = std::make_shared<ServerDirectiveQueue>(64);
@@ -97,6 +105,21 @@ absl::StatusOr<ServerHandle> Coordinator::OpenServer(
   it->directives->TryPush(registered);
   LOG(INFO) << ServerName(it->info) << " registered as server " << index;
   return ServerHandle{index, it->registration, it->directives};
+}
+
+// A server that registers brings the shards that it has open: those of a job
+// under way are still good, others are closed.
+void Coordinator::HeldLocked(Server& server, const control::HeldShard& held) {
+  const auto job = jobs_by_id_.find(held.job_id());
+  if (job != jobs_by_id_.end() && !IsTerminal(job->second->status.state()) &&
+      job->second->status.job_epoch() == held.job_epoch()) {
+    server.held[held.job_id()] = held.job_epoch();
+    return;
+  }
+  LaterLocked([shard = server.shard, id = held.job_id()] {
+    const absl::Status closed = shard->Close(id);
+    if (!closed.ok()) LOG(WARNING) << "closing job " << id << ": " << closed;
+  });
 }
 
 absl::Status Coordinator::ReportServer(const ServerHandle& handle,
@@ -151,13 +174,7 @@ void Coordinator::ServerGoneLocked(Server& server, const std::string& why) {
     const std::vector<std::string>& ids = job->model->server_ids;
     if (std::find(ids.begin(), ids.end(), server.info.id()) == ids.end())
       continue;
-    const auto& checkpoints = job->status.checkpoints();
-    EndLocked(job, control::JOB_FAILED,
-              absl::StrCat(line, checkpoints.empty()
-                                     ? "; there is no checkpoint"
-                                     : absl::StrCat("; resume from ",
-                                                    checkpoints.rbegin()
-                                                        ->checkpoint_id())));
+    BeginRecoveryLocked(job, line);
   }
 }
 

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,8 @@ struct Member {
   bool declared = false;
   int64_t samples_per_clock = 0;
   double samples = 0;
+  absl::Time dead_since;
+  bool restored = false;  // from the store, and has not been heard of since
   // Directives to the lease's stream; null before it is there.
   std::shared_ptr<DirectiveQueue> directives;
 
@@ -67,6 +70,17 @@ struct PlacedModel {
   std::vector<std::shared_ptr<ShardControl>> shards;
 };
 
+// Under way from the loss of a shard until every server of the map holds the
+// job again.
+struct Recovery {
+  std::string why;           // one line
+  absl::Time since;
+  absl::Time next_try;
+  bool told = false;         // the members were told to declare anew
+  bool log_failed = false;   // back to a checkpoint instead
+  std::set<int64_t> damaged;  // cuts that could not be read
+};
+
 struct Job {
   enum class Opening { kNo, kUnderWay, kOpen };
 
@@ -88,6 +102,14 @@ struct Job {
 
   std::map<int64_t, Cut> cuts;
   uint64_t orders = 0;         // last order's number
+  int staleness = 0;           // by the last order
+  std::optional<Recovery> recovery;
+  uint64_t recoveries = 0;     // how often members were told to declare anew
+  int64_t first_clock = 0;     // where the job began
+  PlateauRecord first_plateau;  // under that lr_policy, at first_clock
+  bool released = false;       // workers were told that nothing will come
+  std::set<int64_t> asked;     // cuts that a person asked for
+  absl::Time last_cut;         // begun
   bool cancelling = false;
   absl::Time cancel_since;
   absl::Time finishing_since;

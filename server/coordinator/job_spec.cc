@@ -166,9 +166,16 @@ absl::Status ValidateJobSpec(const JobSpec& spec) {
     return Bad("ssp_update", "known are PER_CLOCK and PER_PUSH");
   if (spec.lazy_pull())
     return absl::UnimplementedError("lazy_pull is not supported yet");
-  if (spec.wait_for_dead())
-    return absl::UnimplementedError(
-        "wait_for_dead (policy wait) is not supported yet");
+  if (spec.durability() != control::CHECKPOINT &&
+      spec.durability() != control::LOG)
+    return Bad("durability", "known are CHECKPOINT and LOG");
+  if (spec.checkpoint_clocks() < 0)
+    return Bad("checkpoint_clocks", "must be >= 0");
+  if (!std::isfinite(spec.checkpoint_seconds()) ||
+      spec.checkpoint_seconds() < 0)
+    return Bad("checkpoint_seconds", "must be >= 0");
+  RETURN_IF_ERROR(CheckRange("keep_checkpoints", spec.keep_checkpoints(), 0,
+                             1000));
   if (spec.chunk_bytes() != 0)
     RETURN_IF_ERROR(CheckRange("chunk_bytes", spec.chunk_bytes(),
                                ps::SlabLayout::kBlock * 4, 4 << 20));

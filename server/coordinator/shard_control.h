@@ -26,6 +26,12 @@ class ShardControl {
       const control::ProposeOrderRequest& request) = 0;
   virtual absl::Status WorkerGone(
       const control::WorkerGoneRequest& request) = 0;
+  virtual absl::StatusOr<control::RejoinWorkerResponse> RejoinWorker(
+      const control::RejoinWorkerRequest& request) = 0;
+  virtual absl::Status UpdateServers(
+      const control::UpdateServersRequest& request) = 0;
+  virtual absl::Status CutCommitted(const std::string& job_id,
+                                    int64_t clock) = 0;
   virtual absl::StatusOr<control::ShardStatusResponse> Status(
       const std::string& job_id) = 0;
   // Deletes the records of a cut that is not, or no longer, a checkpoint.

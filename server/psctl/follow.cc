@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <utility>
 
@@ -55,6 +56,7 @@ class Follower {
   void Print(const std::string& line);
   absl::Status OnSignal();
   absl::Status OnLauncher();
+  absl::Status RestartDead();
   bool Done() const {
     return Terminal(status_.state()) ||
            (options_.until_running && status_.state() >= control::JOB_RUNNING);
@@ -71,6 +73,8 @@ class Follower {
   bool line_open_ = false;
   bool cancelling_ = false;
   bool launcher_ended_ = false;
+  absl::Time looked_ = absl::InfinitePast();
+  std::map<int, int> restarted_;  // by rank: how often
 };
 
 absl::Status Follower::OpenEvents() {
@@ -99,6 +103,7 @@ absl::StatusOr<JobStatus> Follower::Run() {
       ShowProgress();
       RETURN_IF_ERROR(OnSignal());
       RETURN_IF_ERROR(OnLauncher());
+      RETURN_IF_ERROR(RestartDead());
     }
     if (line_open_) std::puts("");
     line_open_ = false;
@@ -106,7 +111,7 @@ absl::StatusOr<JobStatus> Follower::Run() {
     const absl::Status status = watch->status();
     if (!status.ok() && !absl::IsUnavailable(status)) return status;
     lost_since = std::min(lost_since, absl::Now());
-    if (absl::Now() - lost_since > absl::Seconds(4))
+    if (absl::Now() - lost_since > options_.patience)
       return status.ok() ? absl::UnavailableError(absl::StrCat(
                                "coordinator ", client_.address(),
                                " ended the events of job ", options_.job_id))
@@ -139,6 +144,27 @@ absl::Status Follower::OnLauncher() {
   RETURN_IF_ERROR(client_.CancelJob(options_.job_id).status());
   return absl::InternalError(absl::StrCat(
       "job ", options_.job_id, ": ", *ended, " before the workers had joined"));
+}
+
+absl::Status Follower::RestartDead() {
+  if (options_.restarts <= 0 || options_.launcher == nullptr || cancelling_ ||
+      absl::Now() - looked_ < absl::Milliseconds(500))
+    return absl::OkStatus();
+  looked_ = absl::Now();
+  const absl::StatusOr<JobStatus> job = client_.DescribeJob(options_.job_id);
+  if (!job.ok() || job->state() != control::JOB_RUNNING)
+    return absl::OkStatus();  // the watch tells what is the matter
+  for (const control::WorkerStatus& worker : job->workers()) {
+    const int rank = worker.rank();
+    if (worker.state() != "dead" || options_.launcher->Restarted(rank) ||
+        restarted_[rank] >= options_.restarts)
+      continue;
+    ++restarted_[rank];
+    RETURN_IF_ERROR(options_.launcher->Restart(rank, worker.host()));
+    Print(absl::StrCat("worker ", rank, " is started again (",
+                       restarted_[rank], " of ", options_.restarts, ")"));
+  }
+  return absl::OkStatus();
 }
 
 void Follower::Print(const std::string& line) {

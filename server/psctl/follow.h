@@ -28,6 +28,10 @@ struct FollowOptions {
   // Ends once the job runs.
   bool until_running = false;
   Launcher* launcher = nullptr;  // borrowed; its end is noticed
+  // How often the launcher starts each dead worker again.
+  int restarts = 0;
+  // How long the coordinator may be away.
+  absl::Duration patience = absl::Minutes(1);
   absl::Duration plain_interval = absl::Seconds(5);
 };
 

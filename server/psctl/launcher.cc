@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -123,18 +124,22 @@ absl::StatusOr<std::string> WriteTokenFile(const std::string& folder,
   return path;
 }
 
-absl::StatusOr<std::unique_ptr<Launcher>> Launcher::Start(
-    const LaunchOptions& options) {
+namespace {
+
+// Starts `command` with our environment, its output in the job's log.
+absl::StatusOr<pid_t> Spawn(std::vector<std::string> command,
+                            const LaunchOptions& options, bool append) {
   int log_fd = -1;
   if (!options.log_file.empty()) {
     log_fd = open(options.log_file.c_str(),
-                  O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+                  O_WRONLY | O_CREAT | O_CLOEXEC | O_APPEND |
+                      (append ? 0 : O_TRUNC),
+                  0644);
     if (log_fd < 0)
       return absl::InvalidArgumentError(
           absl::StrCat("cannot write the log '", options.log_file,
                        "': ", std::strerror(errno)));
   }
-  std::vector<std::string> command = MpirunCommand(options, OnlyLoopback());
   std::vector<std::string> environment = EnvironmentList();
   if (geteuid() == 0) {
     environment.push_back("OMPI_ALLOW_RUN_AS_ROOT=1");
@@ -150,14 +155,58 @@ absl::StatusOr<std::unique_ptr<Launcher>> Launcher::Start(
          options.detached);
   if (log_fd >= 0) close(log_fd);
   if (pid < 0)
-    return absl::InternalError(
-        absl::StrCat("cannot start mpirun: ", std::strerror(errno)));
+    return absl::InternalError(absl::StrCat(
+        "cannot start ", command[0], ": ", std::strerror(errno)));
   setpgid(pid, pid);
-  return std::unique_ptr<Launcher>(new Launcher(pid));
+  return pid;
+}
+
+}  // namespace
+
+std::vector<std::string> RestartCommand(const LaunchOptions& options, int rank,
+                                        const std::string& host,
+                                        bool only_loopback) {
+  LaunchOptions one = options;
+  one.workers = 1;
+  one.hostfile.clear();
+  one.worker_args.push_back(absl::StrCat("--rank=", rank));
+  std::vector<std::string> command = MpirunCommand(one, only_loopback);
+  if (options.hostfile.empty()) {
+    const auto program =
+        std::find(command.begin(), command.end(), options.worker_binary);
+    command.erase(command.begin(), program);
+  } else {
+    command.insert(command.begin() + 1, {"--host", host});
+  }
+  return command;
+}
+
+absl::StatusOr<std::unique_ptr<Launcher>> Launcher::Start(
+    const LaunchOptions& options) {
+  ASSIGN_OR_RETURN(
+      const pid_t pid,
+      Spawn(MpirunCommand(options, OnlyLoopback()), options, false));
+  return std::unique_ptr<Launcher>(new Launcher(options, pid));
+}
+
+absl::Status Launcher::Restart(int rank, const std::string& host) {
+  ASSIGN_OR_RETURN(
+      again_[rank],
+      Spawn(RestartCommand(options_, rank, host, OnlyLoopback()), options_,
+            true));
+  return absl::OkStatus();
+}
+
+bool Launcher::Restarted(int rank) {
+  const auto pid = again_.find(rank);
+  if (pid == again_.end()) return false;
+  if (waitpid(pid->second, nullptr, WNOHANG) == 0) return true;
+  again_.erase(pid);
+  return false;
 }
 
 Launcher::~Launcher() {
-  if (pid_ > 0 && !Ended().has_value()) Finish(absl::ZeroDuration());
+  if (pid_ > 0) Finish(absl::ZeroDuration());
 }
 
 std::optional<std::string> Launcher::Ended() {
@@ -175,22 +224,27 @@ std::optional<std::string> Launcher::Ended() {
 
 bool Launcher::AwaitEnd(absl::Duration timeout) {
   const absl::Time end = absl::Now() + timeout;
-  while (!Ended().has_value()) {
+  for (;;) {
+    bool ended = Ended().has_value();
+    const std::map<int, pid_t> again = again_;
+    for (const auto& [rank, pid] : again) ended = !Restarted(rank) && ended;
+    if (ended) return true;
     if (absl::Now() >= end) return false;
     absl::SleepFor(absl::Milliseconds(20));
   }
-  return true;
+}
+
+void Launcher::Signal(int number) {
+  if (!Ended().has_value()) kill(-pid_, number);
+  for (const auto& [rank, pid] : again_) kill(-pid, number);
 }
 
 void Launcher::Finish(absl::Duration grace) {
-  if (pid_ <= 0) return;
-  if (!AwaitEnd(grace)) {
-    kill(-pid_, SIGTERM);
-    if (!AwaitEnd(absl::Seconds(5))) {
-      kill(-pid_, SIGKILL);
-      AwaitEnd(absl::Seconds(5));
-    }
-  }
+  if (pid_ <= 0 || AwaitEnd(grace)) return;
+  Signal(SIGTERM);
+  if (AwaitEnd(absl::Seconds(5))) return;
+  Signal(SIGKILL);
+  AwaitEnd(absl::Seconds(5));
 }
 
 }  // namespace cssp

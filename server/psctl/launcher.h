@@ -1,12 +1,15 @@
-// Runs a job's workers under mpirun, as a child that goes when psctl goes.
+// Runs a job's workers under mpirun, as a child that goes when psctl goes, and
+// starts single ones again.
 #ifndef CSSP_SERVER_PSCTL_LAUNCHER_H_
 #define CSSP_SERVER_PSCTL_LAUNCHER_H_
 
 #include <sys/types.h>
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -31,6 +34,10 @@ struct LaunchOptions {
 // mpirun's command line: it launches, and its own exit code means nothing.
 std::vector<std::string> MpirunCommand(const LaunchOptions& options,
                                        bool only_loopback);
+// That of one worker started again: on this host as it is, elsewhere by mpirun.
+std::vector<std::string> RestartCommand(const LaunchOptions& options, int rank,
+                                        const std::string& host,
+                                        bool only_loopback);
 // caffe-worker beside this program, unless `given`.  NotFound.
 absl::StatusOr<std::string> FindWorkerBinary(const std::string& given);
 
@@ -47,6 +54,10 @@ class Launcher {
   ~Launcher();
 
   pid_t pid() const { return pid_; }
+  // Starts `rank` again, on the host where it was (of a job with a hostfile).
+  absl::Status Restart(int rank, const std::string& host);
+  // A worker started by Restart that still runs.
+  bool Restarted(int rank);
   // How the child ended, in words; nullopt while it runs.
   std::optional<std::string> Ended();
   // Waits `grace` for it to end by itself, then SIGTERM, then SIGKILL to its
@@ -55,10 +66,14 @@ class Launcher {
   void Release() { pid_ = -1; }
 
  private:
-  explicit Launcher(pid_t pid) : pid_(pid) {}
+  Launcher(LaunchOptions options, pid_t pid)
+      : options_(std::move(options)), pid_(pid) {}
   bool AwaitEnd(absl::Duration timeout);
+  void Signal(int number);
 
+  const LaunchOptions options_;
   pid_t pid_;
+  std::map<int, pid_t> again_;  // by rank
   std::optional<std::string> ended_;
 };
 

@@ -87,6 +87,25 @@ absl::Status ParseTables(const std::string& list, control::JobSpec* spec) {
   return absl::OkStatus();
 }
 
+absl::Status ParseRecovery(const SubmitOptions& options,
+                           control::JobSpec* spec) {
+  if (options.dead_workers != "continue" && options.dead_workers != "wait")
+    return absl::InvalidArgumentError(
+        absl::StrCat("--dead_workers ", options.dead_workers,
+                     ": known are continue and wait"));
+  control::Durability durability;
+  if (!control::Durability_Parse(options.durability, &durability))
+    return absl::InvalidArgumentError(
+        absl::StrCat("--durability ", options.durability,
+                     ": known are CHECKPOINT and LOG"));
+  spec->set_wait_for_dead(options.dead_workers == "wait");
+  spec->set_durability(durability);
+  spec->set_checkpoint_clocks(options.checkpoint_clocks);
+  spec->set_checkpoint_seconds(options.checkpoint_seconds);
+  spec->set_keep_checkpoints(options.keep_checkpoints);
+  return absl::OkStatus();
+}
+
 absl::Status WriteText(const std::string& path, const std::string& text) {
   const std::string temporary = absl::StrCat(path, ".", getpid());
   std::FILE* file = std::fopen(temporary.c_str(), "w");
@@ -206,6 +225,7 @@ absl::StatusOr<int> RunUnderMpirun(const GlobalOptions& global,
   follow.cancel_on_signal = true;
   follow.until_running = options.detach;
   follow.launcher = launcher.get();
+  if (options.dead_workers == "wait") follow.restarts = options.restarts;
   const absl::StatusOr<control::JobStatus> last = FollowJob(client, follow);
   if (absl::IsCancelled(last.status())) {
     std::fprintf(stderr, "psctl: %s\n",
@@ -249,6 +269,18 @@ void AddSubmitFlags(SubmitOptions* o, FlagSet* flags) {
   flags->Add("resume", &o->resume, "checkpoint JOB/CLOCK to go on from");
   flags->Add("weights", &o->weights, ".caffemodel files, comma-separated");
   flags->Add("snapshot", &o->snapshot, ".solverstate to go on from");
+  flags->Add("dead_workers", &o->dead_workers,
+             "continue without them, or wait for their restart");
+  flags->Add("restarts", &o->restarts,
+             "how often each dead worker is started again (wait, mpirun)");
+  flags->Add("durability", &o->durability,
+             "what a server's death leaves: CHECKPOINT or LOG");
+  flags->Add("checkpoint_clocks", &o->checkpoint_clocks,
+             "a checkpoint every so many clocks, beside the snapshots");
+  flags->Add("checkpoint_seconds", &o->checkpoint_seconds,
+             "and every so many seconds; 0: the coordinator's default");
+  flags->Add("keep_checkpoints", &o->keep_checkpoints,
+             "how many are kept; 0: the coordinator's default");
   flags->Add("launch", &o->launch, "mpirun, or none: start workers yourself");
   flags->Add("worker_binary", &o->worker_binary,
              "caffe-worker; default: beside psctl");
@@ -298,6 +330,7 @@ absl::StatusOr<control::JobSpec> MakeJobSpec(const SubmitOptions& options) {
   ASSIGN_OR_RETURN(const std::string snapshot,
                    AbsoluteFiles("snapshot", options.snapshot));
   spec.set_snapshot_file(snapshot);
+  RETURN_IF_ERROR(ParseRecovery(options, &spec));
   return spec;
 }
 

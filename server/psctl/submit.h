@@ -31,6 +31,10 @@ struct SubmitOptions {
   std::string worker_binary, hostfile, worker_config;
   std::string token_file, job_file, log_file, events_file;
   bool detach = false, wait = false;
+  std::string dead_workers = "continue", durability = "CHECKPOINT";
+  int64_t checkpoint_clocks = 0;
+  double checkpoint_seconds = 0;
+  int32_t keep_checkpoints = 0, restarts = 3;
 };
 
 void AddSubmitFlags(SubmitOptions* options, FlagSet* flags);

@@ -46,6 +46,7 @@ control::ShardCheckpoint CheckpointWriter::Write(const CutTask& task) {
   control::ShardCheckpoint outcome;
   outcome.set_job_id(task.job_id);
   outcome.set_clock(task.clock);
+  outcome.set_job_epoch(task.job_epoch);
   for (int chunk : task.chunk_ids) outcome.add_chunks(chunk);
   if (task.plateau) *outcome.mutable_plateau() = ToRecord(*task.plateau);
   TimeSource& time = TimeSource::Real();

@@ -22,6 +22,7 @@ namespace cssp {
 // thread: the writer reads the floats and hands the task back.
 struct CutTask {
   std::string job_id;
+  uint32_t job_epoch = 0;
   int64_t clock = 0;
   std::vector<int> chunk_ids;
   std::vector<std::vector<BufferRef>> arrays;  // as chunk_ids

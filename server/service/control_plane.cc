@@ -90,6 +90,22 @@ class ShardService final : public control::Shard::Service {
                           control::WorkerGoneResponse* response) override {
     return ToGrpc(host_.WorkerGone(*request));
   }
+  grpc::Status RejoinWorker(grpc::ServerContext* context,
+                            const control::RejoinWorkerRequest* request,
+                            control::RejoinWorkerResponse* response) override {
+    return Give(host_.RejoinWorker(*request), response);
+  }
+  grpc::Status UpdateServers(
+      grpc::ServerContext* context,
+      const control::UpdateServersRequest* request,
+      control::UpdateServersResponse* response) override {
+    return ToGrpc(host_.UpdateServers(*request));
+  }
+  grpc::Status CutCommitted(grpc::ServerContext* context,
+                            const control::CutCommittedRequest* request,
+                            control::CutCommittedResponse* response) override {
+    return ToGrpc(host_.CutCommitted(request->job_id(), request->clock()));
+  }
   grpc::Status ShardStatus(grpc::ServerContext* context,
                            const control::ShardStatusRequest* request,
                            control::ShardStatusResponse* response) override {

@@ -49,6 +49,9 @@ class DataPlane : private TransportHandler, private JobSender {
   // AlreadyExists for an id or number that is open.
   absl::Status AddJob(std::unique_ptr<JobShard> job);
   absl::Status RemoveJob(const std::string& id);
+  // Other servers of the job may have moved: the connections to those are made
+  // anew.  InvalidArgument: another number of servers.
+  absl::Status UpdateServers(JobShard& job, const control::ShardMap& map);
   // Null: unknown.
   JobShard* FindJob(const std::string& id);
   const std::map<uint32_t, std::unique_ptr<JobShard>>& jobs() const {

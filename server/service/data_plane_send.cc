@@ -46,6 +46,21 @@ void DataPlane::ConnectServers(JobShard& job, absl::Time now) {
   }
 }
 
+absl::Status DataPlane::UpdateServers(JobShard& job,
+                                      const control::ShardMap& map) {
+  std::vector<JobShard::PeerServer>& servers = job.peer_servers();
+  if (map.servers_size() != static_cast<int>(servers.size()))
+    return absl::InvalidArgumentError("the map has another number of servers");
+  for (int i = 0; i < map.servers_size(); ++i) {
+    if (servers[i].address == map.servers(i).data_address()) continue;
+    const EndpointId old = servers[i].endpoint;
+    servers[i] = {.address = map.servers(i).data_address()};
+    if (old != kNoEndpoint) Drop(old);
+  }
+  ConnectServers(job, time_.Now());
+  return absl::OkStatus();
+}
+
 void DataPlane::SendHello(JobShard& job, EndpointId id) {
   MessageHeader header = job.Header(MessageType::kHello);
   SendBody(id, header, job.token());

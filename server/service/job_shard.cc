@@ -33,7 +33,12 @@ ShardOptions OptionsFrom(const control::OpenShardRequest& request) {
   options.lazy_pull = spec.lazy_pull();
   options.wait_for_dead = spec.wait_for_dead();
   options.backup = spec.backup();
+  options.keep_previous =
+      spec.wait_for_dead() || spec.durability() == control::LOG;
+  options.members.assign(request.members().begin(), request.members().end());
   options.start_clock = request.start_clock();
+  options.restored = !request.restore_checkpoint().empty();
+  options.checkpoint_clocks = spec.checkpoint_clocks();
   options.job = request.job_number();
   options.job_epoch = request.job_epoch();
   options.map_epoch = request.shard_map().map_epoch();

@@ -9,6 +9,11 @@
 #include "common/base/status_macros.h"
 
 namespace cssp {
+namespace {
+
+constexpr size_t kPartsKept = 16;
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<Registration>> Registration::Create(
     RegistrationOptions options) {
@@ -65,9 +70,22 @@ void Registration::Drain(absl::Duration bound) {
 void Registration::Run() {
   const RetryPolicy retry;
   int failures = 0;
+  absl::Time lost_at = absl::Now();
+  bool told = false;
   for (;;) {
     Serve();
-    options_.on_lost();
+    bool registered;
+    {
+      absl::MutexLock lock(&mu_);
+      registered = registered_;
+    }
+    if (registered) {
+      lost_at = absl::Now();
+      told = false;
+    } else if (!told && absl::Now() - lost_at > options_.patience) {
+      told = true;
+      options_.on_lost();
+    }
     absl::MutexLock lock(&mu_);
     if (registered_) failures = 0;
     registered_ = false;
@@ -113,18 +131,29 @@ void Registration::Serve() {
   const absl::Duration beat =
       absl::Milliseconds(options_.lease.heartbeat_ms());
   bool said_draining = false;
-  absl::Time next_beat = absl::InfinitePast();
+  const auto say_hello = [&] {
+    control::ServerReport report;
+    *report.mutable_hello() = options_.info();
+    stream->Send(std::move(report)).IgnoreError();
+  };
+  say_hello();
+  for (const control::ShardCheckpoint& part : sent_) {
+    control::ServerReport report;
+    *report.mutable_checkpoint() = part;
+    stream->Send(std::move(report)).IgnoreError();
+  }
+  absl::Time next_beat = absl::Now() + beat;
   for (;;) {
     if (absl::Now() >= next_beat) {
-      control::ServerReport report;
-      *report.mutable_hello() = options_.info();
-      stream->Send(std::move(report)).IgnoreError();
+      say_hello();
       next_beat = absl::Now() + beat;
     }
     // Short waits, so that draining and a lost stream are seen soon.
     if (std::optional<control::ShardCheckpoint> part =
             parts_.PopFor(std::min(beat, absl::Milliseconds(100)))) {
       control::ServerReport report;
+      sent_.push_back(*part);
+      if (sent_.size() > kPartsKept) sent_.pop_front();
       *report.mutable_checkpoint() = *std::move(part);
       stream->Send(std::move(report)).IgnoreError();
     }

@@ -3,6 +3,7 @@
 #ifndef CSSP_SERVER_SERVICE_REGISTRATION_H_
 #define CSSP_SERVER_SERVICE_REGISTRATION_H_
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -24,8 +25,10 @@ struct RegistrationOptions {
   LeaseConfig lease;
   // Who we are, with bytes and jobs as of now; called at every heartbeat.
   std::function<control::ServerInfo()> info;
-  // The connection is lost: every job on this server has failed.
+  // The coordinator has been away for longer than `patience`: nobody will ask
+  // for this server's jobs any more.
   std::function<void()> on_lost;
+  absl::Duration patience = absl::Minutes(10);
 };
 
 // Thread-safe (monitor).
@@ -60,6 +63,8 @@ class Registration {
   const RegistrationOptions options_;
   const std::unique_ptr<CoordinatorClient> client_;
   BoundedQueue<control::ShardCheckpoint> parts_{1024};
+  // The last ones sent: a coordinator that comes back may not have them.
+  std::deque<control::ShardCheckpoint> sent_;  // thread_ only
   absl::Mutex mu_;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   bool draining_ ABSL_GUARDED_BY(mu_) = false;

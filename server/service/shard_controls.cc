@@ -31,6 +31,18 @@ class LocalShardControl final : public ShardControl {
   absl::Status WorkerGone(const control::WorkerGoneRequest& request) override {
     return host_.WorkerGone(request);
   }
+  absl::StatusOr<control::RejoinWorkerResponse> RejoinWorker(
+      const control::RejoinWorkerRequest& request) override {
+    return host_.RejoinWorker(request);
+  }
+  absl::Status UpdateServers(
+      const control::UpdateServersRequest& request) override {
+    return host_.UpdateServers(request);
+  }
+  absl::Status CutCommitted(const std::string& job_id,
+                            int64_t clock) override {
+    return host_.CutCommitted(job_id, clock);
+  }
   absl::StatusOr<control::ShardStatusResponse> Status(
       const std::string& job_id) override {
     return host_.Status(job_id);
@@ -62,6 +74,18 @@ class RemoteShardControl final : public ShardControl {
   }
   absl::Status WorkerGone(const control::WorkerGoneRequest& request) override {
     return client_->WorkerGone(request);
+  }
+  absl::StatusOr<control::RejoinWorkerResponse> RejoinWorker(
+      const control::RejoinWorkerRequest& request) override {
+    return client_->RejoinWorker(request);
+  }
+  absl::Status UpdateServers(
+      const control::UpdateServersRequest& request) override {
+    return client_->UpdateServers(request);
+  }
+  absl::Status CutCommitted(const std::string& job_id,
+                            int64_t clock) override {
+    return client_->CutCommitted(job_id, clock);
   }
   absl::StatusOr<control::ShardStatusResponse> Status(
       const std::string& job_id) override {

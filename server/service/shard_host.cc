@@ -135,6 +135,42 @@ class ThreadedShardHost final : public ShardHost {
     });
   }
 
+  absl::StatusOr<control::RejoinWorkerResponse> RejoinWorker(
+      const control::RejoinWorkerRequest& request) override {
+    control::RejoinWorkerResponse response;
+    RETURN_IF_ERROR(
+        WithJob(request.job_id(), [&](JobShard& job) -> absl::Status {
+          ASSIGN_OR_RETURN(response, job.shard().Rejoin(request));
+          return absl::OkStatus();
+        }));
+    return response;
+  }
+
+  absl::Status UpdateServers(
+      const control::UpdateServersRequest& request) override {
+    return WithJob(request.job_id(), [&](JobShard& job) {
+      return plane_->UpdateServers(job, request.shard_map());
+    });
+  }
+
+  absl::Status CutCommitted(const std::string& job_id,
+                            int64_t clock) override {
+    return absl::OkStatus();
+  }
+
+  std::vector<control::HeldShard> held() override {
+    std::vector<control::HeldShard> held;
+    Do([&] {
+      for (const auto& [number, job] : plane_->jobs()) {
+        control::HeldShard& shard = held.emplace_back();
+        shard.set_job_id(job->id());
+        shard.set_job_epoch(job->shard().options().job_epoch);
+      }
+      return absl::OkStatus();
+    }).IgnoreError();
+    return held;
+  }
+
   absl::StatusOr<control::ShardStatusResponse> Status(
       const std::string& job_id) override {
     control::ShardStatusResponse status;
@@ -218,6 +254,7 @@ class ThreadedShardHost final : public ShardHost {
   void OnCut(JobShard& job, const RetainedCut& cut) {
     CutTask task;
     task.job_id = job.id();
+    task.job_epoch = job.shard().options().job_epoch;
     task.clock = cut.clock;
     for (const ChunkState& chunk : job.shard().chunks()) {
       task.chunk_ids.push_back(chunk.id);

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -55,6 +56,14 @@ class ShardHost {
       const control::ProposeOrderRequest& request) = 0;
   virtual absl::Status WorkerGone(
       const control::WorkerGoneRequest& request) = 0;
+  virtual absl::StatusOr<control::RejoinWorkerResponse> RejoinWorker(
+      const control::RejoinWorkerRequest& request) = 0;
+  virtual absl::Status UpdateServers(
+      const control::UpdateServersRequest& request) = 0;
+  virtual absl::Status CutCommitted(const std::string& job_id,
+                                    int64_t clock) = 0;
+  // The shards that are open now.
+  virtual std::vector<control::HeldShard> held() = 0;
   virtual absl::StatusOr<control::ShardStatusResponse> Status(
       const std::string& job_id) = 0;
   // Advances at every turn of the progress loop: feeds the watchdog.

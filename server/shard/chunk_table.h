@@ -55,6 +55,7 @@ struct ChunkState {
   std::vector<UpdateSegment> segments;
   int64_t version = kNotReady;     // clocks of which every update is in
   BufferRef values;
+  BufferRef previous;              // of version - 1, where that is kept
   std::vector<BufferRef> history;  // updated in place
   std::vector<Part> parts;         // [clock mod window][rank]
   int64_t highest_clock = -1;      // of any part held or read answered

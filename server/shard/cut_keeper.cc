@@ -21,10 +21,11 @@ caffe::SolverParameter OnlySchedule(const caffe::SolverParameter& solver) {
 }  // namespace
 
 CutKeeper::CutKeeper(const caffe::SolverParameter& solver, int64_t start_clock,
-                     int num_chunks)
+                     int num_chunks, const Options& options)
     : solver_(OnlySchedule(solver)),
       start_clock_(start_clock),
-      num_chunks_(num_chunks) {}
+      num_chunks_(num_chunks),
+      options_(options) {}
 
 CutKind CutKeeper::KindAt(int64_t clock, const OrderBook& orders) const {
   CutKind kind;
@@ -37,8 +38,10 @@ CutKind CutKeeper::KindAt(int64_t clock, const OrderBook& orders) const {
   if (clock > start_clock_) {
     kind.durable =
         (solver_.snapshot() > 0 && clock % solver_.snapshot() == 0) ||
+        (options_.every > 0 && clock % options_.every == 0) ||
         (last && solver_.snapshot_after_train());
   }
+  kind.stored = options_.restored && clock == start_clock_;
   if (const auto order = orders.CheckpointAt(clock)) {
     (order->durable() ? kind.durable : kind.test) = true;
   }
@@ -75,9 +78,9 @@ void CutKeeper::DropOld() {
     --it;
     if (it->filled < num_chunks_) continue;
     const bool keep = (it->kind.test && tests < kKept) ||
-                      (it->kind.durable && durables < kKept);
+                      (it->kind.history() && durables < kKept);
     tests += it->kind.test;
-    durables += it->kind.durable;
+    durables += it->kind.history();
     if (!keep) it = cuts_.erase(it);
   }
 }

@@ -19,7 +19,9 @@ namespace cssp {
 struct CutKind {
   bool test = false;
   bool durable = false;  // with history; goes to the store
-  bool any() const { return test || durable; }
+  bool stored = false;   // with history; came from the store
+  bool any() const { return test || durable || stored; }
+  bool history() const { return durable || stored; }
 };
 
 struct RetainedCut {
@@ -37,8 +39,15 @@ struct RetainedCut {
 // of each kind are kept (one in use, one waiting), incomplete ones always.
 class CutKeeper {
  public:
+  struct Options {
+    int64_t every = 0;      // a durable cut every so many clocks, too
+    bool restored = false;  // the first version is a checkpoint's
+  };
   CutKeeper(const caffe::SolverParameter& solver, int64_t start_clock,
-            int num_chunks);
+            int num_chunks, const Options& options);
+  CutKeeper(const caffe::SolverParameter& solver, int64_t start_clock,
+            int num_chunks)
+      : CutKeeper(solver, start_clock, num_chunks, Options()) {}
 
   // Caffe's test and snapshot points, the last clock, and orders.
   CutKind KindAt(int64_t clock, const OrderBook& orders) const;
@@ -55,6 +64,7 @@ class CutKeeper {
   const caffe::SolverParameter solver_;
   const int64_t start_clock_;
   const int num_chunks_;
+  const Options options_;
   std::list<RetainedCut> cuts_;  // by clock
 };
 

@@ -38,6 +38,8 @@ class OrderBook {
   // terms; one committed before is accepted again and changes nothing.
   absl::StatusOr<control::OrderAnswer> Commit(const control::Order& order,
                                               int64_t opened);
+  // Contributors from the start on, before any order.
+  void SetMembers(const std::vector<int>& ranks);
   // Forgets what only clocks before `clock` need.
   void Prune(int64_t clock);
 

@@ -160,6 +160,7 @@ void PerClockShard::Apply(ChunkState& chunk, const UpdateScales& scales) {
                            .update = chunk.version};
   update_->Apply(step, scales, chunk.segments, chunk.values.floats(),
                  next.floats(), absl::MakeSpan(history), chunk.mean.floats());
+  if (options_.keep_previous) chunk.previous = std::move(chunk.values);
   chunk.values = std::move(next);
   chunk.mean.Reset();
   chunk.summed = false;
@@ -338,6 +339,17 @@ void PerClockShard::SaveHistory(ChunkState& chunk,
     arrays->push_back(chunk.value_pool.Take());
     CopySegments(chunk, array.floats(), arrays->back().floats());
   }
+}
+
+int64_t PerClockShard::NextNeeded(const ChunkState& chunk, int rank) const {
+  if (!chunk.ready()) return options_.start_clock;
+  int64_t clock = chunk.version;
+  if (chunk.summed) ++clock;
+  while (clock < chunk.version + chunk.window && chunk.Holds(rank, clock)) {
+    ++clock;
+  }
+  // The tick brings the loss, which the clock waits for.
+  return plateau_ ? std::min(clock, clocks_.done(rank)) : clock;
 }
 
 std::optional<PlateauState> PerClockShard::plateau() const {

@@ -54,6 +54,7 @@ class PerClockShard final : public Shard {
   void FillHistory(ChunkState& chunk, int slot,
                    absl::Span<const float> floats) override;
   void SaveHistory(ChunkState& chunk, std::vector<BufferRef>* arrays) override;
+  int64_t NextNeeded(const ChunkState& chunk, int rank) const override;
   std::optional<PlateauState> plateau() const override;
 
   // Backup workers (contributors.h).

@@ -35,6 +35,12 @@ absl::Status CheckOptions(const ps::SlabLayout& layout,
         absl::StrCat("the shard map has ", options.chunk_server.size(),
                      " chunks, the layout ", layout.chunks().size()));
   }
+  for (int rank : options.members) {
+    if (rank < 0 || rank >= options.workers) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("rank ", rank, " cannot be a member"));
+    }
+  }
   for (int server : options.chunk_server) {
     if (server < 0 || server >= options.servers) {
       return absl::InvalidArgumentError(
@@ -83,9 +89,13 @@ Shard::Shard(ps::SlabLayout layout, ShardOptions options, Parts&& parts,
               .num_history = parts.history_arrays}),
       clocks_(options_.workers, options_.start_clock),
       orders_(options_.workers, options_.staleness, options_.max_staleness),
-      cuts_(options_.solver, options_.start_clock, table_.chunks().size()),
+      cuts_(options_.solver, options_.start_clock, table_.chunks().size(),
+            {.every = options_.checkpoint_clocks,
+             .restored = options_.restored}),
       workers_(options_.workers),
-      empty_version_(options_.start_clock) {}
+      empty_version_(options_.start_clock) {
+  if (!options_.members.empty()) orders_.SetMembers(options_.members);
+}
 
 bool Shard::Required(int rank, int64_t clock) const {
   const Worker& worker = workers_[rank];
@@ -104,7 +114,7 @@ void Shard::KeepCut(ChunkState& chunk) {
   const CutKind kind = cuts_.KindAt(chunk.version, orders_);
   if (!kind.any()) return;
   std::vector<BufferRef> arrays = {chunk.values};
-  if (kind.durable) SaveHistory(chunk, &arrays);
+  if (kind.history()) SaveHistory(chunk, &arrays);
   RetainedCut* complete = cuts_.Add(
       chunk.version, kind, table_.LocalIndex(chunk), std::move(arrays));
   if (complete != nullptr) complete->plateau = plateau();
@@ -164,6 +174,12 @@ void Shard::CopySegments(const ChunkState& chunk, absl::Span<const float> from,
     std::copy_n(from.begin() + segment.offset, segment.count,
                 to.begin() + segment.offset);
   }
+}
+
+int64_t Shard::NextNeeded(const ChunkState& chunk, int rank) const {
+  if (!chunk.ready()) return options_.start_clock;
+  const int64_t done = clocks_.done(rank);
+  return done == kClockInfinity ? chunk.version : done;
 }
 
 int64_t Shard::OpenedClock() const {

@@ -66,7 +66,14 @@ struct ShardOptions {
   // Backup workers: a clock is the mean of the first P - backup that complete
   // it (and of who else has by then), decided by the map's server 0.
   int backup = 0;
+  // Every chunk keeps its last but one version, too: a worker that rejoins
+  // computes its lost gradient on what it was computed on.
+  bool keep_previous = false;
+  // Ranks that contribute from start_clock on; empty: all.
+  std::vector<int> members;
   int64_t start_clock = 0;
+  bool restored = false;           // from a checkpoint of start_clock
+  int64_t checkpoint_clocks = 0;   // a durable cut every so many; 0: none
   uint32_t job = 0;
   uint32_t job_epoch = 0;
   uint32_t map_epoch = 0;
@@ -135,6 +142,11 @@ class Shard {
   absl::StatusOr<control::OrderAnswer> ProposeOrder(
       const control::ProposeOrderRequest& request);
   void WorkerGone(int rank, uint32_t incarnation);
+  // Worker `rank` goes on as a new incarnation: fences the older ones, tells
+  // what it lacks here and, once it is known where it goes on (clock >= 0:
+  // nothing before it is lacking on any shard), commits the clocks before.
+  absl::StatusOr<control::RejoinWorkerResponse> Rejoin(
+      const control::RejoinWorkerRequest& request);
   // Declared dead, and no newer incarnation has come.
   bool IsGone(int rank) const { return ValidRank(rank) && workers_[rank].gone; }
   // Loads a slot of a chunk from a checkpoint; `last`: the chunk opens.
@@ -205,6 +217,8 @@ class Shard {
                            absl::Span<const float> floats) = 0;
   virtual void SaveHistory(ChunkState& chunk,
                            std::vector<BufferRef>* arrays) = 0;
+  // The first clock that `rank` has to send (again) for this chunk.
+  virtual int64_t NextNeeded(const ChunkState& chunk, int rank) const;
   // For cuts: where a rate that follows the loss stands.
   virtual std::optional<PlateauState> plateau() const { return std::nullopt; }
 
@@ -248,6 +262,7 @@ class Shard {
   void Forget(int rank);
   void Reply(PeerId peer, const ps::MessageHeader& request, ps::Reason reason);
   void Answer(ChunkState& chunk, int rank, uint32_t sequence);
+  void AnswerPrevious(ChunkState& chunk, int rank, uint32_t sequence);
   void ReleaseExact(ChunkState& chunk);
   ps::MessageHeader ValuesHeader(const ChunkState& chunk) const;
 

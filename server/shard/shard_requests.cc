@@ -177,6 +177,19 @@ void Shard::Answer(ChunkState& chunk, int rank, uint32_t sequence) {
   output_.SendValues(workers_[rank].peer, header, chunk.values);
 }
 
+// The values before the last update: all updates of clocks < version - 1.
+void Shard::AnswerPrevious(ChunkState& chunk, int rank, uint32_t sequence) {
+  ps::MessageHeader header = ValuesHeader(chunk);
+  header.clock = chunk.version - 1;
+  header.sequence = sequence;
+  Delivery& delivery = chunk.deliveries[rank];
+  ++delivery.in_flight;
+  delivery.sent = {.row = header.clock};
+  header.based_on = delivery.sent.own;
+  ++counters_.values_sent;
+  output_.SendValues(workers_[rank].peer, header, chunk.previous);
+}
+
 void Shard::OnPull(PeerId peer, const ps::MessageHeader& header) {
   ChunkState* chunk = table_.Find(header.chunk);
   if (chunk == nullptr) return Reply(peer, header, ps::Reason::kNotMine);
@@ -191,6 +204,10 @@ void Shard::OnPull(PeerId peer, const ps::MessageHeader& header) {
           .FitFor(header.clock, orders_.Staleness(header.clock))) {
     // A late duplicate of an answered pull must not look like a new clock.
     chunk->highest_clock = std::max(chunk->highest_clock, header.clock);
+    // Only a worker that repeats a clock asks for less than there is.
+    if (header.clock < chunk->version && chunk->previous) {
+      return AnswerPrevious(*chunk, header.rank, header.sequence);
+    }
     return Answer(*chunk, header.rank, header.sequence);
   }
   ParkedPull& pull = chunk->parked[header.rank];
@@ -238,7 +255,8 @@ void Shard::OnPullExact(PeerId peer, const ps::MessageHeader& header) {
     const CutKind kind = cuts_.KindAt(header.clock, orders_);
     const bool possible =
         header.clock >= options_.start_clock && kind.any() &&
-        (header.slot == 0 || (kind.durable && header.slot <= num_history()));
+        (header.slot == 0 ||
+         (kind.history() && header.slot <= num_history()));
     const bool to_come = !chunk->ready() || chunk->version < header.clock;
     if (!possible || !to_come) return Reply(peer, header, ps::Reason::kGone);
     if (chunk->exact.size() >= kMaxParkedExact * (1 + num_history())) {
@@ -335,6 +353,34 @@ absl::StatusOr<control::OrderAnswer> Shard::ProposeOrder(
     if (chunk.ready()) Publish(chunk);
   }
   return answer;
+}
+
+absl::StatusOr<control::RejoinWorkerResponse> Shard::Rejoin(
+    const control::RejoinWorkerRequest& request) {
+  const int rank = request.rank();
+  if (!ValidRank(rank)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "rank ", rank, ", the job has ", options_.workers, " workers"));
+  }
+  if (Raise(rank, request.incarnation()) != ps::Reason::kNone) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("rank ", rank, " incarnation ", request.incarnation(),
+                     " is fenced: the rank was declared dead or runs "
+                     "elsewhere"));
+  }
+  control::RejoinWorkerResponse response;
+  response.set_initialised(true);
+  int64_t next = kClockInfinity;
+  for (const ChunkState& chunk : table_.chunks()) {
+    next = std::min(next, NextNeeded(chunk, rank));
+    if (!chunk.ready()) response.set_initialised(false);
+  }
+  response.set_next_clock(next);
+  if (request.clock() >= 0 && request.clock() <= next) {
+    clocks_.Commit(rank, request.clock());
+    AdvanceEmpty();
+  }
+  return response;
 }
 
 void Shard::WorkerGone(int rank, uint32_t incarnation) {

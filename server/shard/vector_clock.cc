@@ -68,6 +68,16 @@ void VectorClock::Close(int worker, int64_t clock) {
   Advance(lane);
 }
 
+void VectorClock::Commit(int worker, int64_t clock) {
+  Lane& lane = lanes_[worker];
+  while (lane.done < clock && lane.done != kClockInfinity) {
+    if (!lane.open.empty()) lane.open.pop_front();
+    ++lane.done;
+  }
+  Advance(lane);
+  UpdateMin();
+}
+
 void VectorClock::Remove(int worker) {
   lanes_[worker].done = kClockInfinity;
   lanes_[worker].open.clear();

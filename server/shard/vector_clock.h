@@ -46,6 +46,8 @@ class VectorClock {
   // `clock` goes on without the worker: for it the clock is over, whatever of
   // it still comes.
   void Close(int worker, int64_t clock);
+  // Everything before `clock` is in, whatever ticks were lost.
+  void Commit(int worker, int64_t clock);
   // The worker no longer counts; Restore brings it back, due at `clock`.
   void Remove(int worker);
   void Restore(int worker, int64_t clock);

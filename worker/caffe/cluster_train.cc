@@ -107,6 +107,8 @@ WorkerProcessOptions ProcessOptions(const CaffeFlags& flags,
   options.config.set_job(invitation.job);
   options.config.set_threads(flags.threads);
   options.config.set_gpu(flags.gpu);
+  // Its coordinator is rank 0's child: nobody starts it again.
+  options.config.set_coordinator_wait_ms(0);
   options.data_threads = flags.data_threads;
   options.cuda = CudaOptionsOf(flags);
   options.sync_layers = flags.sync_layers;

@@ -88,7 +88,9 @@ absl::Status RunWorkerProcess(const WorkerProcessOptions& options) {
                         .host = HostName(),
                         .pid = getpid(),
                         .metrics_address =
-                            exposer != nullptr ? exposer->address() : ""}));
+                            exposer != nullptr ? exposer->address() : "",
+                        .coordinator_wait = absl::Milliseconds(
+                            config.coordinator_wait_ms())}));
   if (options.on_join) RETURN_IF_ERROR(options.on_join(*session));
   const absl::Status worked = Work(*session, options, metrics);
   if (config.evaluator()) return worked;

@@ -1,5 +1,6 @@
 #include "worker/solver/evaluator.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -15,6 +16,7 @@ namespace {
 
 constexpr absl::Duration kEventWait = absl::Milliseconds(100);
 constexpr absl::Duration kPullTimeout = absl::Minutes(5);
+constexpr int kMaxConnects = 30;
 // After training: the last checkpoint's directive, the job's last state.
 constexpr absl::Duration kLastEventTimeout = absl::Seconds(3);
 constexpr absl::Duration kCheckpointTimeout = absl::Minutes(1);
@@ -68,6 +70,15 @@ Evaluator::Evaluator(JobSession& session, const EvaluatorOptions& options,
       smoother_(solver_.average_loss()) {}
 
 absl::Status Evaluator::Begin() {
+  RETURN_IF_ERROR(Connect());
+  next_clock_ = start_clock_;
+  display_clock_ = start_clock_;
+  Watch();
+  return absl::OkStatus();
+}
+
+absl::Status Evaluator::Connect() {
+  cuts_.reset();
   Net& net = *nets_.train;
   const int64_t samples = BatchSize(net) * solver_.iter_size();
   ASSIGN_OR_RETURN(const control::DeclareLayoutResponse declared,
@@ -77,13 +88,31 @@ absl::Status Evaluator::Begin() {
       cuts_, CutPuller::Create(
                  session_, declared.shard_map(), std::move(layout),
                  TransportFor(options_.transport, declared.shard_map())));
-  start_clock_ = next_clock_ = declared.start_clock();
-  display_clock_ = start_clock_;
+  if (next_clock_ == 0) start_clock_ = declared.start_clock();
+  return absl::OkStatus();
+}
+
+void Evaluator::Watch() {
   control::WatchJobRequest request;
   request.set_job_id(session_.job());
-  request.set_from_clock(start_clock_);
+  request.set_from_clock(next_clock_);
   watch_ = session_.coordinator().WatchJob(request);
-  return absl::OkStatus();
+}
+
+absl::Status Evaluator::PullCut(int64_t clock, int slot,
+                                absl::Span<float> slab) {
+  for (int attempt = 0;; ++attempt) {
+    const absl::Status pulled =
+        cuts_ == nullptr ? absl::UnavailableError("not connected")
+                         : cuts_->Pull(clock, slot, slab, kPullTimeout);
+    const bool lost = absl::IsUnavailable(pulled) ||
+                      absl::IsAborted(pulled) ||
+                      absl::IsFailedPrecondition(pulled);
+    if (!lost || attempt == kMaxConnects) return pulled;
+    RETURN_IF_ERROR(session_.failure());
+    absl::SleepFor(kEventWait * std::min(attempt, 10));
+    RETURN_IF_ERROR(Connect());
+  }
 }
 
 void Evaluator::Announce() {
@@ -132,7 +161,11 @@ absl::Status Evaluator::Follow() {
     if (event.has_value()) {
       RETURN_IF_ERROR(OnEvent(*event));
     } else if (watch_->ended()) {
-      return watch_->status();
+      const absl::Status status = watch_->status();
+      if (!status.ok() && !absl::IsUnavailable(status)) return status;
+      // The coordinator is away: the lease judges for how long.
+      absl::SleepFor(kEventWait);
+      Watch();
     }
   }
   return absl::OkStatus();
@@ -157,9 +190,12 @@ absl::Status Evaluator::OnEvent(const control::JobEvent& event) {
 
 absl::Status Evaluator::OnProgress(const control::ClockProgress& progress) {
   const int64_t clock = progress.clock();
-  next_clock_ = clock + 1;
+  // Clocks come again after the job went back to a checkpoint.
+  const bool again = clock < next_clock_;
+  next_clock_ = std::max(next_clock_, clock + 1);
   if (clock > start_clock_ && Every(solver_.test_interval(), clock))
     RETURN_IF_ERROR(TestAll(clock, false));
+  if (again) return absl::OkStatus();
   const float smoothed = smoother_.Add(static_cast<float>(progress.loss()),
                                        clock - start_clock_);
   const bool displays = Every(solver_.display(), clock);
@@ -177,10 +213,10 @@ absl::Status Evaluator::OnProgress(const control::ClockProgress& progress) {
   return absl::OkStatus();
 }
 
-absl::Status Evaluator::PullWeights(int64_t clock, absl::Duration timeout) {
+absl::Status Evaluator::PullWeights(int64_t clock) {
   if (held_ == clock) return absl::OkStatus();
   held_ = -1;
-  RETURN_IF_ERROR(cuts_->Pull(clock, 0, nets_.train->weights(), timeout));
+  RETURN_IF_ERROR(PullCut(clock, 0, nets_.train->weights()));
   nets_.train->WeightsChanged();
   for (const std::unique_ptr<Net>& net : nets_.tests) net->WeightsChanged();
   held_ = clock;
@@ -189,7 +225,7 @@ absl::Status Evaluator::PullWeights(int64_t clock, absl::Duration timeout) {
 
 absl::Status Evaluator::TestAll(int64_t clock, bool last) {
   if (nets_.tests.empty() || clock <= tested_) return absl::OkStatus();
-  const absl::Status pulled = PullWeights(clock, kPullTimeout);
+  const absl::Status pulled = PullWeights(clock);
   if (absl::IsNotFound(pulled) && !last) {
     Note(absl::StrCat("Iteration ", clock,
                       ": test skipped, an earlier one was still running"));
@@ -261,11 +297,11 @@ absl::Status Evaluator::Export(const control::CheckpointInfo& checkpoint) {
   std::vector<absl::Span<const float>> slots;
   for (int slot = 0; slot < num_history_; ++slot) {
     history[slot].resize(nets_.train->weights().size());
-    RETURN_IF_ERROR(cuts_->Pull(clock, slot + 1, absl::MakeSpan(history[slot]),
-                                kPullTimeout));
+    RETURN_IF_ERROR(
+        PullCut(clock, slot + 1, absl::MakeSpan(history[slot])));
     slots.push_back(history[slot]);
   }
-  RETURN_IF_ERROR(PullWeights(clock, kPullTimeout));
+  RETURN_IF_ERROR(PullWeights(clock));
   ASSIGN_OR_RETURN(const SnapshotFiles files,
                    WriteSnapshot(solver_, *nets_.train, clock, slots,
                                  FromRecord(checkpoint.plateau())));
@@ -294,7 +330,7 @@ absl::Status Evaluator::FinishRun() {
     return absl::OkStatus();
   }
   if (Every(solver_.display(), end) &&
-      PullWeights(end, kPullTimeout).ok()) {
+      PullWeights(end).ok()) {
     StepState state;
     state.clock = end;
     state.seed = static_cast<uint64_t>(session_.spec().seed());

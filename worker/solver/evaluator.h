@@ -50,6 +50,11 @@ class Evaluator {
   Evaluator(JobSession& session, const EvaluatorOptions& options,
             NetSet nets, LearningRatePolicy policy);
   absl::Status Begin();
+  // To the servers as they are now, and to the job's events.
+  absl::Status Connect();
+  void Watch();
+  // Through the loss of servers.
+  absl::Status PullCut(int64_t clock, int slot, absl::Span<float> slab);
   void Announce();
   absl::Status Follow();
   absl::Status OnEvent(const control::JobEvent& event);
@@ -58,7 +63,7 @@ class Evaluator {
   absl::Status Export(const control::CheckpointInfo& checkpoint);
   absl::Status ExportWaiting(absl::Duration timeout);
   absl::Status FinishRun();
-  absl::Status PullWeights(int64_t clock, absl::Duration timeout);
+  absl::Status PullWeights(int64_t clock);
   void ReportTest(int64_t clock, int net, const TestScores& scores);
   void Note(const std::string& text);
   void PollActions();

@@ -5,6 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
 #include "common/optim/update_rule.h"
@@ -105,62 +106,142 @@ absl::StatusOr<std::unique_ptr<JobTrainer>> JobTrainer::Create(
   solver_options.global_batch = spec.global_batch();
   solver_options.actions = options.actions;
   solver_options.sync_layers = options.sync_layers;
-  auto trainer = std::unique_ptr<JobTrainer>(new JobTrainer());
+  auto trainer =
+      std::unique_ptr<JobTrainer>(new JobTrainer(session, options));
   ASSIGN_OR_RETURN(trainer->solver_,
                    Solver::Create(spec.solver(), *options.layers,
                                   *options.device, solver_options));
-  RETURN_IF_ERROR(trainer->Attach(session, options));
+  RETURN_IF_ERROR(trainer->Begin());
   return trainer;
 }
 
-absl::Status JobTrainer::Attach(JobSession& session,
-                                const JobWorkerOptions& options) {
-  const int rank = session.joined().rank();
+absl::Status JobTrainer::Begin() {
+  const int rank = session_.joined().rank();
   Net& net = solver_->net();
-  if (options.on_net) options.on_net(net);
+  if (options_.on_net) options_.on_net(net);
   InitialState initial;
-  const bool initialises = rank == 0 && !session.joined().initialised();
+  const bool initialises = rank == 0 && !session_.joined().initialised();
   if (initialises) {
-    ASSIGN_OR_RETURN(initial, LoadInitial(session.spec(), net));
+    ASSIGN_OR_RETURN(initial, LoadInitial(session_.spec(), net));
   }
-  ASSIGN_OR_RETURN(
-      const control::DeclareLayoutResponse declared,
-      session.Declare(BlobSpecs(net), solver_->samples_per_clock(),
-                      initial.start_clock, ToRecord(initial.plateau)));
-  ASSIGN_OR_RETURN(ps::SlabLayout layout,
-                   LayoutOf(net, declared.shard_map()));
-  const ParamSlabs slabs{.weights = net.weights(),
-                         .gradients = {net.gradients(0), net.gradients(1)}};
-  if (options.metrics != nullptr)
-    metrics_ = std::make_unique<SyncMetrics>(*options.metrics, session.job(),
-                                             rank);
-  PsSyncOptions sync_options;
-  sync_options.transport = TransportFor(options.transport,
-                                        declared.shard_map());
-  sync_options.metrics = metrics_.get();
-  sync_options.samples = static_cast<uint32_t>(solver_->samples_per_clock());
-  ASSIGN_OR_RETURN(
-      sync_, PsSync::Create(session, declared, std::move(layout), slabs,
-                            sync_options));
-  if (initialises) {
+  ASSIGN_OR_RETURN(const control::DeclareLayoutResponse declared,
+                   Declare(initial.start_clock, initial.plateau));
+  RETURN_IF_ERROR(Attach(declared));
+  if (initialises && !declared.initialised()) {
     std::vector<absl::Span<const float>> history(initial.history.begin(),
                                                  initial.history.end());
     RETURN_IF_ERROR(sync_->Initialise(history));
   }
-  if (options.on_start)
-    options.on_start(absl::StrCat(sync_->Describe(), "; memory of a worker: ",
-                                  solver_->memory().ToString()));
+  if (options_.on_start)
+    options_.on_start(absl::StrCat(sync_->Describe(), "; memory of a worker: ",
+                                   solver_->memory().ToString()));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<control::DeclareLayoutResponse> JobTrainer::Declare(
+    int64_t start_clock, const PlateauState& plateau) {
+  return session_.Declare(BlobSpecs(solver_->net()),
+                          solver_->samples_per_clock(), start_clock,
+                          ToRecord(plateau));
+}
+
+absl::Status JobTrainer::Attach(
+    const control::DeclareLayoutResponse& declared) {
+  Net& net = solver_->net();
+  ASSIGN_OR_RETURN(ps::SlabLayout layout,
+                   LayoutOf(net, declared.shard_map()));
+  const ParamSlabs slabs{.weights = net.weights(),
+                         .gradients = {net.gradients(0), net.gradients(1)}};
+  if (options_.metrics != nullptr && metrics_ == nullptr)
+    metrics_ = std::make_unique<SyncMetrics>(
+        *options_.metrics, session_.job(), session_.joined().rank());
+  PsSyncOptions sync_options;
+  sync_options.transport = TransportFor(options_.transport,
+                                        declared.shard_map());
+  sync_options.metrics = metrics_.get();
+  sync_options.samples = static_cast<uint32_t>(solver_->samples_per_clock());
+  ASSIGN_OR_RETURN(
+      sync_, PsSync::Create(session_, declared, std::move(layout), slabs,
+                            sync_options));
   solver_->AttachSync(*sync_);
   return absl::OkStatus();
 }
 
+// Nothing of the net's refers to the servers any more.
+void JobTrainer::Detach() {
+  if (sync_ == nullptr) return;
+  // A gradient on its way to the host still knows its sink.
+  solver_->net().AwaitGradients().IgnoreError();
+  solver_->net().AttachSync(nullptr, nullptr);
+  sync_.reset();
+}
+
+absl::StatusOr<bool> JobTrainer::Rejoin() {
+  Detach();
+  ASSIGN_OR_RETURN(const control::DeclareLayoutResponse declared, Declare(0, {}));
+  if (session_.joined().rank() == 0 && !declared.initialised()) return false;
+  RETURN_IF_ERROR(Attach(declared));
+  return true;
+}
+
+namespace {
+
+constexpr int kMaxFutile = 20;  // rejoins without a clock in between
+constexpr absl::Duration kRejoinPause = absl::Milliseconds(50);
+
+// One stretch of training: until it is over, or the service ends it.
+absl::Status Train(JobSession& session, const JobWorkerOptions& options,
+                   std::unique_ptr<JobTrainer>* trainer) {
+  if (*trainer != nullptr) {
+    ASSIGN_OR_RETURN(const bool same, (*trainer)->Rejoin());
+    if (!same) trainer->reset();
+  }
+  if (*trainer == nullptr) {
+    ASSIGN_OR_RETURN(*trainer, JobTrainer::Create(session, options));
+  }
+  RETURN_IF_ERROR((*trainer)->solver().Solve());
+  return session.AwaitRelease();
+}
+
+// Whether training that ended with `why` goes on.
+bool MayGoOn(JobSession& session, const JobTrainer* trainer,
+             const absl::Status& why) {
+  const absl::Status failure = session.failure();
+  // Counted as dead: a job that waits takes it back.
+  if (absl::IsFailedPrecondition(failure) ||
+      (absl::IsFailedPrecondition(why) && failure.ok() &&
+       trainer != nullptr && trainer->lost().ok()))
+    return session.spec().wait_for_dead() && session.JoinAgain().ok();
+  if (!failure.ok()) return false;
+  if (session.must_rejoin()) return true;
+  const absl::Status lost = trainer == nullptr ? why : trainer->lost();
+  return absl::IsUnavailable(lost) || absl::IsDeadlineExceeded(lost) ||
+         absl::IsAborted(lost) || absl::IsResourceExhausted(lost) ||
+         (trainer != nullptr &&
+          (absl::IsNotFound(lost) || absl::IsFailedPrecondition(lost)));
+}
+
+}  // namespace
+
 absl::Status RunJobWorker(JobSession& session,
                           const JobWorkerOptions& options) {
+  std::unique_ptr<JobTrainer> trainer;
   absl::Status trained;
-  {
-    auto trainer = JobTrainer::Create(session, options);
-    trained = trainer.ok() ? (*trainer)->solver().Solve() : trainer.status();
+  int futile = 0;
+  int64_t reached = -1;
+  for (;;) {
+    trained = Train(session, options, &trainer);
+    const int64_t clock = trainer == nullptr ? -1 : trainer->solver().iter();
+    futile = clock == reached ? futile + 1 : 0;
+    reached = clock;
+    if (trained.ok() || futile > kMaxFutile ||
+        !MayGoOn(session, trainer.get(), trained))
+      break;
+    LOG(WARNING) << "worker " << session.joined().rank() << " at clock "
+                 << clock << " joins again: " << trained.message();
+    absl::SleepFor(kRejoinPause * futile);
   }
+  trainer.reset();
   session.Leave(trained.ok() ? "" : std::string(trained.message()));
   return trained;
 }

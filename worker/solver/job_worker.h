@@ -62,19 +62,38 @@ class JobTrainer {
   static absl::StatusOr<std::unique_ptr<JobTrainer>> Create(
       JobSession& session, const JobWorkerOptions& options);
 
+  ~JobTrainer() { Detach(); }
+
   // Solve it until the job ends or this worker has to stop.
   Solver& solver() { return *solver_; }
 
- private:
-  JobTrainer() = default;
-  absl::Status Attach(JobSession& session, const JobWorkerOptions& options);
+  // After the service failed it or called it back: declares the layout again
+  // and goes on from the clock that the coordinator gives.  False: the job
+  // begins anew, for which this rank needs a new trainer.
+  absl::StatusOr<bool> Rejoin();
+  // Why training ended, where the service is the reason.
+  absl::Status lost() const {
+    return sync_ == nullptr ? absl::OkStatus() : sync_->lost();
+  }
 
+ private:
+  JobTrainer(JobSession& session, const JobWorkerOptions& options)
+      : session_(session), options_(options) {}
+  absl::Status Begin();
+  absl::StatusOr<control::DeclareLayoutResponse> Declare(
+      int64_t start_clock, const PlateauState& plateau);
+  absl::Status Attach(const control::DeclareLayoutResponse& declared);
+  void Detach();
+
+  JobSession& session_;
+  const JobWorkerOptions options_;
   std::unique_ptr<SyncMetrics> metrics_;
   std::unique_ptr<PsSync> sync_;
   std::unique_ptr<Solver> solver_;  // goes first: its net is attached to sync_
 };
 
-// Trains until the job ends or this worker has to stop.  The session is
+// Trains until the job ends or this worker has to stop; goes on after the loss
+// of servers, and of its own place where the job keeps it.  The session is
 // borrowed; it is left with the reason on an error.
 absl::Status RunJobWorker(JobSession& session, const JobWorkerOptions& options);
 

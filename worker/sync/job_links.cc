@@ -13,7 +13,7 @@ PsClientOptions DataPlaneOptions(const JobSession& session,
   const control::JoinJobResponse& joined = session.joined();
   PsClientOptions options;
   options.job = joined.job_number();
-  options.job_epoch = joined.job_epoch();
+  options.job_epoch = session.job_epoch();
   options.map_epoch = map.map_epoch();
   options.rank = joined.rank();
   options.incarnation = joined.incarnation();

@@ -1,9 +1,11 @@
 // A process's membership in a job: it joins, keeps its lease, reports, and
-// hears the coordinator's directives.
+// hears the coordinator's directives.  It outlives the coordinator's restarts:
+// a lease that breaks is opened again, and what matters is reported again.
 #ifndef CSSP_WORKER_SYNC_JOB_SESSION_H_
 #define CSSP_WORKER_SYNC_JOB_SESSION_H_
 
 #include <atomic>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -30,6 +32,8 @@ struct JobSessionOptions {
   std::string host;
   int pid = 0;
   std::string metrics_address;  // empty: none
+  // How long a coordinator that cannot be reached is waited for.
+  absl::Duration coordinator_wait = absl::ZeroDuration();
 };
 
 // Thread-safe.
@@ -41,17 +45,26 @@ class JobSession {
   // Ends the lease.
   ~JobSession();
 
+  // Of the training thread, as JoinAgain is.
   const control::JoinJobResponse& joined() const { return joined_; }
+  // Counted as dead while it was not: comes back under its rank as a new
+  // incarnation, where the job waits for that.
+  absl::Status JoinAgain() ABSL_LOCKS_EXCLUDED(mu_);
   const control::JobSpec& spec() const { return joined_.spec(); }
   const std::string& job() const { return options_.job; }
   CoordinatorClient& coordinator() { return *client_; }
 
   absl::StatusOr<control::DeclareLayoutResponse> Declare(
       const std::vector<ps::BlobSpec>& blobs, int64_t samples_per_clock,
-      int64_t start_clock, const PlateauRecord& plateau = PlateauRecord());
+      int64_t start_clock, const PlateauRecord& plateau = PlateauRecord())
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // Of the shards, by the last Declare.
+  uint32_t job_epoch() const { return job_epoch_.load(); }
+  // The shards were opened anew since the last Declare.
+  bool must_rejoin() const ABSL_LOCKS_EXCLUDED(mu_);
 
   // Sends a report; ids are filled in.
-  void Report(control::WorkerReport report);
+  void Report(control::WorkerReport report) ABSL_LOCKS_EXCLUDED(mu_);
 
   // The coordinator wants this worker to finish after the present clock.
   bool stop_requested() const { return stop_.load(); }
@@ -60,8 +73,9 @@ class JobSession {
   // The next checkpoint to export; nullopt after `timeout`.
   std::optional<control::CheckpointInfo> NextCheckpoint(absl::Duration timeout);
 
-  // `on_failure` is called once, on another thread, when this process may go
-  // on no longer: fenced, aborted, coordinator lost.  `on_order`: orders.  Set
+  // `on_failure` is called on another thread when this process may go on no
+  // longer (fenced, aborted, coordinator lost), and when it must declare anew
+  // (must_rejoin).  `on_order`: orders.  Set
   // by the trainer; what came before is delivered at once.
   void Watch(std::function<void(absl::Status)> on_failure,
              std::function<void(const control::Order&)> on_order)
@@ -71,21 +85,31 @@ class JobSession {
   // OK while this process may go on.
   absl::Status failure() const ABSL_LOCKS_EXCLUDED(mu_);
 
+  // Trained to the end: says so and waits until nothing can call this worker
+  // back.  Aborted: it must declare anew and go on.
+  absl::Status AwaitRelease() ABSL_LOCKS_EXCLUDED(mu_);
   // Reports the end (`failed` empty: trained to the end) and closes the lease.
-  void Leave(const std::string& failed);
+  void Leave(const std::string& failed) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   JobSession(JobSessionOptions options,
              std::unique_ptr<CoordinatorClient> client,
              control::JoinJobResponse joined);
-  void StartLease();
+  std::shared_ptr<LeaseStream> Current() const ABSL_LOCKS_EXCLUDED(mu_);
+  void OpenLease() ABSL_LOCKS_EXCLUDED(mu_);
+  void LeaseEnded(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mu_);
+  void Reopen() ABSL_LOCKS_EXCLUDED(mu_);
+  void Interrupt(absl::Status status) ABSL_LOCKS_EXCLUDED(mu_);
   void OnDirective(const control::WorkerDirective& directive);
   void OnFailure(absl::Status status) ABSL_LOCKS_EXCLUDED(mu_);
   void Beat();
 
   const JobSessionOptions options_;
   const std::unique_ptr<CoordinatorClient> client_;
-  const control::JoinJobResponse joined_;
+  control::JoinJobResponse joined_;
+  const int rank_;
+  std::atomic<uint32_t> incarnation_;
+  std::atomic<uint32_t> job_epoch_;
   std::atomic<bool> stop_{false};
   std::atomic<bool> finished_{false};
   std::atomic<bool> leaving_{false};
@@ -93,13 +117,23 @@ class JobSession {
 
   mutable absl::Mutex mu_;
   absl::Status failure_ ABSL_GUARDED_BY(mu_);
-  bool calling_ ABSL_GUARDED_BY(mu_) = false;
+  int calling_ ABSL_GUARDED_BY(mu_) = 0;
   std::function<void(absl::Status)> on_failure_ ABSL_GUARDED_BY(mu_);
   std::function<void(const control::Order&)> on_order_ ABSL_GUARDED_BY(mu_);
   std::vector<control::Order> early_orders_ ABSL_GUARDED_BY(mu_);
   bool closing_ ABSL_GUARDED_BY(mu_) = false;
+  uint64_t rejoin_ ABSL_GUARDED_BY(mu_) = 0;    // last directive
+  uint64_t declared_ ABSL_GUARDED_BY(mu_) = 0;  // last that was answered
+  std::string rejoin_why_ ABSL_GUARDED_BY(mu_);
+  // Tests, exports and the end: told again on a new lease.
+  std::deque<control::WorkerReport> kept_ ABSL_GUARDED_BY(mu_);
+  std::shared_ptr<LeaseStream> lease_ ABSL_GUARDED_BY(mu_);
+  bool lease_ended_ ABSL_GUARDED_BY(mu_) = false;
+  absl::Status lease_status_ ABSL_GUARDED_BY(mu_);
 
-  std::unique_ptr<LeaseStream> lease_;
+  // The heartbeat's thread.
+  absl::Time lost_since_ = absl::InfiniteFuture();
+  int reopened_ = 0;
   Thread heartbeat_;
 };
 

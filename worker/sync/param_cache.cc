@@ -32,16 +32,22 @@ ParamCache::ParamCache(const ps::SlabLayout& layout, absl::Span<float> slab,
 float* ParamCache::BeginArrival(int chunk, int64_t version, bool* lost) {
   absl::MutexLock lock(&mu_);
   *lost = false;
+  const int64_t usable = NewestUsableLocked(reading_);
   Slot* best = nullptr;
   for (Slot& slot : slots_[chunk]) {
-    // The same or a newer version is here or on its way: nothing is lost.
-    if (slot.state != SlotState::kFree && slot.version >= version)
+    // The same or a newer version, that may be used as well, is here or on its
+    // way: nothing is lost.
+    if (slot.state != SlotState::kFree &&
+        (slot.version == version ||
+         (slot.version > version && slot.version <= usable)))
       return nullptr;
     // An older version that waits to be used gives way only when nothing is
     // free.
     if (slot.state == SlotState::kFree) {
       best = &slot;
-    } else if (slot.state == SlotState::kReady && best == nullptr) {
+    } else if (slot.state == SlotState::kReady &&
+               (best == nullptr || (best->state == SlotState::kReady &&
+                                    slot.version < best->version))) {
       best = &slot;
     }
   }
@@ -54,14 +60,16 @@ float* ParamCache::BeginArrival(int chunk, int64_t version, bool* lost) {
 
 void ParamCache::EndArrival(int chunk, const float* memory, bool ok) {
   absl::MutexLock lock(&mu_);
+  const int64_t usable = NewestUsableLocked(reading_);
   int64_t newest = -1;
   for (Slot& slot : slots_[chunk]) {
     if (slot.memory == memory && slot.state == SlotState::kReceiving)
       slot.state = ok ? SlotState::kReady : SlotState::kFree;
-    if (slot.state == SlotState::kReady)
+    if (slot.state == SlotState::kReady && slot.version <= usable)
       newest = std::max(newest, slot.version);
   }
-  // Readers never go back: what is older than the newest is of no use.
+  // Readers never go back: what is older than the newest that they may use is
+  // of no use.
   for (Slot& slot : slots_[chunk])
     if (slot.state == SlotState::kReady && slot.version < newest)
       slot.state = SlotState::kFree;
@@ -69,10 +77,9 @@ void ParamCache::EndArrival(int chunk, const float* memory, bool ok) {
 
 ParamCache::Slot* ParamCache::NewestReadyLocked(int chunk, int64_t clock) {
   Slot* best = nullptr;
+  const int64_t usable = NewestUsableLocked(clock);
   for (Slot& slot : slots_[chunk]) {
-    if (slot.state != SlotState::kReady ||
-        (slot.version > clock && !overtakable_))
-      continue;
+    if (slot.state != SlotState::kReady || slot.version > usable) continue;
     if (best == nullptr || slot.version > best->version) best = &slot;
   }
   return best;
@@ -81,6 +88,16 @@ ParamCache::Slot* ParamCache::NewestReadyLocked(int chunk, int64_t clock) {
 int64_t ParamCache::BestLocked(int chunk, int64_t clock) {
   const Slot* ready = NewestReadyLocked(chunk, clock);
   return std::max(installed_[chunk], ready == nullptr ? -1 : ready->version);
+}
+
+int64_t ParamCache::NewestUsableLocked(int64_t clock) const {
+  if (overtakable_) return std::numeric_limits<int64_t>::max();
+  return std::max(clock, admitted_);
+}
+
+void ParamCache::AdmitNewer(int64_t version) {
+  absl::MutexLock lock(&mu_);
+  admitted_ = std::max(admitted_, version);
 }
 
 int64_t ParamCache::StalenessLocked(int64_t clock) const {
@@ -109,6 +126,7 @@ absl::StatusOr<ParamCache::Read> ParamCache::Install(
   {
     absl::MutexLock lock(&mu_);
     RETURN_IF_ERROR(failure_);
+    reading_ = std::max(reading_, clock);
     const int64_t bound = std::max<int64_t>(0, clock - StalenessLocked(clock));
     const absl::Time begin = time.Now();
     RETURN_IF_ERROR(AwaitLocked(chunk, clock, bound, absl::InfiniteFuture()));

@@ -25,7 +25,8 @@ namespace cssp {
 // both touch the arrays outside the lock, never the same slot.
 //
 // Invariants, for a read of clock c with staleness s:
-// 1. the version v installed fulfils c - s <= v <= c (overtakable: c - s <= v);
+// 1. the version v installed fulfils c - s <= v <= c (overtakable, or after
+//    AdmitNewer: c - s <= v);
 // 2. a chunk keeps one version for the whole of a clock;
 // 3. a slot is free, receiving, ready or being installed.
 class ParamCache {
@@ -68,6 +69,9 @@ class ParamCache {
   void SetInstalled(int64_t version) ABSL_LOCKS_EXCLUDED(mu_);
   // Staleness from `clock` on (an order).
   void SetStaleness(int64_t staleness, int64_t clock) ABSL_LOCKS_EXCLUDED(mu_);
+  // The server has nothing older than `version` for a reader that repeats an
+  // earlier clock (its own part of it is in): such readers may use it.
+  void AdmitNewer(int64_t version) ABSL_LOCKS_EXCLUDED(mu_);
   // Ends every wait, now and later, with `status`.
   void Fail(absl::Status status) ABSL_LOCKS_EXCLUDED(mu_);
   // Newest version held or installed: what a reconnecting client has.
@@ -88,6 +92,9 @@ class ParamCache {
   // Newest version a read of `clock` could use, in slab or slots; -1: none.
   int64_t BestLocked(int chunk, int64_t clock)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Newest version that a reader of `clock` may use.
+  int64_t NewestUsableLocked(int64_t clock) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   int64_t StalenessLocked(int64_t clock) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status AwaitLocked(int chunk, int64_t clock, int64_t at_least,
@@ -103,6 +110,8 @@ class ParamCache {
   std::vector<int64_t> changed_clock_;  // training thread: last clock with news
   mutable absl::Mutex mu_;
   std::vector<Slots> slots_ ABSL_GUARDED_BY(mu_);
+  int64_t reading_ ABSL_GUARDED_BY(mu_) = -1;  // highest clock read for
+  int64_t admitted_ ABSL_GUARDED_BY(mu_) = -1;
   int64_t staleness_ ABSL_GUARDED_BY(mu_);
   int64_t next_staleness_ ABSL_GUARDED_BY(mu_);
   int64_t next_from_ ABSL_GUARDED_BY(mu_);

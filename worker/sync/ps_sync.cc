@@ -34,6 +34,7 @@ absl::StatusOr<std::unique_ptr<PsSync>> PsSync::Create(
       return absl::InternalError("the shard map names an unknown server");
   auto sync = std::unique_ptr<PsSync>(
       new PsSync(session, std::move(layout), slabs, options));
+  sync->cache_.SetStaleness(declared.staleness(), 0);
   ASSIGN_OR_RETURN(sync->straggler_,
                    Straggler::Parse(session.spec().straggler(),
                                     session.spec().workers()));
@@ -102,7 +103,8 @@ absl::Status PsSync::Initialise(
                         slab.subspan(chunk.offset, chunk.count));
     }
   }
-  return Annotate(pipeline_.AwaitAll(kInitTimeout), "initialising the servers");
+  const absl::Status held = pipeline_.AwaitAll(kInitTimeout);
+  return held.ok() ? held : Lost(Annotate(held, "initialising the servers"));
 }
 
 // ---- A clock, on the training thread ----------------------------------------
@@ -230,10 +232,22 @@ absl::Status PsSync::SendTicks(int64_t clock, bool finished, double loss) {
   tick.set_loss(loss);
   for (size_t i = 0; i < ticks_.size(); ++i) {
     tick.set_pushes(finished ? 0 : pushes_[i]);
-    RETURN_IF_ERROR(Annotate(ticks_[i]->Send(tick),
-                             absl::StrCat("tick to ", shards_[i]->address())));
+    const absl::Status sent = ticks_[i]->Send(tick);
+    if (!sent.ok())
+      return Lost(
+          Annotate(sent, absl::StrCat("tick to ", shards_[i]->address())));
   }
   return absl::OkStatus();
+}
+
+absl::Status PsSync::Lost(absl::Status status) {
+  Fail(status);
+  return status;
+}
+
+absl::Status PsSync::lost() const {
+  absl::MutexLock lock(&mu_);
+  return lost_why_;
 }
 
 void PsSync::ReportClock(const ClockSummary& summary,
@@ -275,10 +289,12 @@ LoopOrder PsSync::order() {
 absl::Status PsSync::Finish() {
   RETURN_IF_ERROR(pipeline_.AwaitAll(kFinishTimeout));
   RETURN_IF_ERROR(SendTicks(next_clock_, true, 0));
-  for (size_t i = 0; i < ticks_.size(); ++i)
-    RETURN_IF_ERROR(
-        Annotate(ticks_[i]->Close(kTickGrace),
-                 absl::StrCat("last tick to ", shards_[i]->address())));
+  for (size_t i = 0; i < ticks_.size(); ++i) {
+    const absl::Status taken = ticks_[i]->Close(kTickGrace);
+    if (!taken.ok())
+      return Lost(Annotate(
+          taken, absl::StrCat("last tick to ", shards_[i]->address())));
+  }
   return absl::OkStatus();
 }
 
@@ -291,6 +307,10 @@ void PsSync::Reached(int64_t version) {
 }
 
 void PsSync::Fail(const absl::Status& status) {
+  {
+    absl::MutexLock lock(&mu_);
+    if (lost_why_.ok()) lost_why_ = status;
+  }
   cache_.Fail(status);
   pipeline_.Fail(status);
 }
@@ -320,6 +340,8 @@ float* PsSync::OnValuesBegin(const ps::MessageHeader& header) {
 void PsSync::OnValuesEnd(const ps::MessageHeader& header, float* memory,
                          bool ok) {
   const int chunk = static_cast<int>(header.chunk);
+  if (ok && !(header.flags & ps::kFlagEager) && header.clock > clock_.load())
+    cache_.AdmitNewer(header.clock);
   cache_.EndArrival(chunk, memory, ok);
   if (!ok) lost_[chunk] = std::max(lost_[chunk], header.clock);
   if (lost_[chunk] < 0) return;

@@ -14,6 +14,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "common/base/time_source.h"
@@ -58,6 +59,10 @@ class PsSync final : public ParameterSync, private PsClientEvents {
   // histories (none: zeros), and waits until every server holds them.
   absl::Status Initialise(absl::Span<const absl::Span<const float>> history);
 
+  // Not OK once the service failed this worker, or called it back: what
+  // training ended with is no error of the net's.
+  absl::Status lost() const ABSL_LOCKS_EXCLUDED(mu_);
+
   // What carries the data plane, for the log.
   std::string Describe() const { return client_->Describe(); }
   // Share of run time spent waiting, and reads by staleness, so far.
@@ -83,10 +88,11 @@ class PsSync final : public ParameterSync, private PsClientEvents {
   absl::Status Start(const control::DeclareLayoutResponse& declared);
   void SendChunk(int chunk, int64_t clock);
   void CountRead(const ParamCache::Read& read, int64_t clock);
+  absl::Status Lost(absl::Status status);
   absl::Status SendTicks(int64_t clock, bool finished, double loss);
   void ReportClock(const ClockSummary& summary, absl::Duration duration);
   absl::Duration MedianClock() const;
-  void Fail(const absl::Status& status);
+  void Fail(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mu_);
   void OnOrder(const control::Order& order);
   void Reached(int64_t version);
 
@@ -119,6 +125,9 @@ class PsSync final : public ParameterSync, private PsClientEvents {
   std::atomic<int64_t> clock_{0};       // being trained
   std::atomic<int64_t> reached_{0};     // newest version heard of, any chunk
   std::vector<int64_t> lost_;           // comm thread: versions refused
+
+  mutable absl::Mutex mu_;
+  absl::Status lost_why_ ABSL_GUARDED_BY(mu_);
 
   // Training thread.
   int64_t next_clock_ = 0;

@@ -53,6 +53,23 @@ class FakeShard final : public ShardControl {
     gone.push_back(request.rank());
     return absl::OkStatus();
   }
+  absl::StatusOr<control::RejoinWorkerResponse> RejoinWorker(
+      const control::RejoinWorkerRequest& request) override {
+    rejoined.push_back(request);
+    control::RejoinWorkerResponse response;
+    response.set_next_clock(next_clock);
+    response.set_initialised(true);
+    return response;
+  }
+  absl::Status UpdateServers(
+      const control::UpdateServersRequest& request) override {
+    updated.push_back(request);
+    return absl::OkStatus();
+  }
+  absl::Status CutCommitted(const std::string&, int64_t clock) override {
+    committed_cuts.push_back(clock);
+    return absl::OkStatus();
+  }
   absl::StatusOr<control::ShardStatusResponse> Status(
       const std::string&) override {
     return control::ShardStatusResponse();
@@ -70,7 +87,10 @@ class FakeShard final : public ShardControl {
   std::vector<std::string> closed;
   std::vector<control::Order> proposed, committed;
   std::vector<int> gone;
-  std::vector<int64_t> deleted_cuts;
+  std::vector<int64_t> deleted_cuts, committed_cuts;
+  int64_t next_clock = 0;  // what a worker that rejoins lacks here
+  std::vector<control::RejoinWorkerRequest> rejoined;
+  std::vector<control::UpdateServersRequest> updated;
 };
 
 inline control::JobSpec Spec(int workers, const std::string& more = "") {
@@ -91,7 +111,7 @@ class Cluster : public testing::Test {
   void SetUp() override {
     StartCoordinator();
   }
-  void StartCoordinator() {
+  void StartCoordinator(bool with_server = true) {
     CoordinatorOptions options;
     options.lease.set_lease_ms(10000);
     options.keep_checkpoints = 2;
@@ -110,7 +130,10 @@ class Cluster : public testing::Test {
     coordinator = *std::move(created);
     control::ServerInfo info = Server(0);
     ASSERT_TRUE(coordinator->AddLocalServer(info, shards[0], nullptr).ok());
-    auto remote = coordinator->OpenServer(Server(1));
+    if (with_server) OpenRemote(Server(1));
+  }
+  void OpenRemote(const control::ServerInfo& info) {
+    auto remote = coordinator->OpenServer(info);
     ASSERT_TRUE(remote.ok()) << remote.status();
     server = *remote;
   }

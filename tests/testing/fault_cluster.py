@@ -1,0 +1,243 @@
+"""Real ps-servers and workers that die on command and are started again, as
+systemd and a launcher would, and a small job whose end can be compared bit for
+bit. For tests/integration/faults and tests/soak."""
+import json
+import os
+import pathlib
+import random
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+from testing import programs
+from testing.programs import BIN
+
+NET = """name: "faults"
+layer { name: "data" type: "DummyData" top: "data" top: "label" include { phase: TRAIN }
+  dummy_data_param {
+    shape { dim: 4 dim: 3 dim: 10 dim: 10 } shape { dim: 4 }
+    data_filler { type: "gaussian" } data_filler { type: "constant" value: 2 } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+  convolution_param { num_output: 8 kernel_size: 3 weight_filler { type: "xavier" } } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "drop" type: "Dropout" bottom: "conv" top: "conv" }
+layer { name: "ip" type: "InnerProduct" bottom: "conv" top: "ip"
+  inner_product_param { num_output: 32 weight_filler { type: "xavier" } } }
+layer { name: "ip2" type: "InnerProduct" bottom: "ip" top: "ip2"
+  inner_product_param { num_output: 5 weight_filler { type: "xavier" } } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip2" bottom: "label" top: "loss" }
+"""
+SOLVER = """net: "net.prototxt"
+base_lr: 0.01 lr_policy: "fixed" momentum: 0.9 weight_decay: 0.001 %s
+max_iter: %d snapshot_prefix: "%s" solver_mode: CPU random_seed: 1
+"""
+QUIET = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Process:
+    """One program; started again by the keeper where `again` says so."""
+
+    def __init__(self, name, command, log, cwd, again):
+        self.name, self.command, self.log, self.cwd = name, command, log, cwd
+        self.again = again
+        self.starts = 0
+        self.popen = None
+        self.start()
+
+    def start(self):
+        self.starts += 1
+        with open(self.log, "ab") as out:
+            self.popen = subprocess.Popen(
+                [str(c) for c in self.command], stdout=out, stderr=out, cwd=self.cwd,
+                env=programs.environment(QUIET), start_new_session=True)
+
+    def signal(self, number):
+        try:
+            os.killpg(self.popen.pid, number)
+        except ProcessLookupError:
+            pass
+
+    def kill(self):
+        self.signal(signal.SIGKILL)
+
+    def running(self):
+        return self.popen.poll() is None
+
+
+class Watch:
+    """The job's events, by psctl watch."""
+
+    def __init__(self, coordinator, job, log):
+        self.clock, self.state, self.notes, self.checkpoints = 0, "", [], []
+        self.message = ""
+        self.popen = subprocess.Popen(
+            [str(BIN / "psctl"), f"--coordinator={coordinator}", "-o", "json", "watch", job],
+            stdout=subprocess.PIPE, stderr=open(log, "ab"), text=True,
+            env=programs.environment(), start_new_session=True)
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self):
+        for line in self.popen.stdout:
+            event = json.loads(line)
+            if "progress" in event:
+                self.clock = int(event["progress"].get("clock", 0)) + 1
+            if "note" in event:
+                self.notes.append(event["note"])
+            if "checkpoint" in event:
+                self.checkpoints.append(int(event["checkpoint"]["clock"]))
+            if "status" in event:
+                self.state = event["status"]["state"]
+                self.message = event["status"].get("message", "")
+
+    def ended(self):
+        return self.state in ("JOB_SUCCEEDED", "JOB_FAILED", "JOB_CANCELLED")
+
+
+class FaultCluster:
+    """`servers` ps-servers (ps-0 coordinates) and jobs of `workers` workers."""
+
+    def __init__(self, work, servers=2, workers=2, hold_shards=True, sets=()):
+        self.work = pathlib.Path(work)
+        self.work.mkdir(parents=True, exist_ok=True)
+        self.workers = workers
+        self.jobs = 0
+        self.processes = {}
+        self.stopping = False
+        self.coordinator = f"127.0.0.1:{free_port()}"
+        for i in range(servers):
+            self.add_server(i, hold_shards, sets)
+        self.await_servers(servers if hold_shards else servers - 1)
+        self.keeper = threading.Thread(target=self.keep, daemon=True)
+        self.keeper.start()
+
+    def add_server(self, i, hold_shards, sets):
+        command = [BIN / "ps-server", f"--set=id=ps-{i}", f"--set=state_dir={self.work}/ps-{i}",
+                   "--set=metrics_port=-1", "--set=lease.lease_ms=3000",
+                   "--set=lease.heartbeat_ms=100"]
+        if i == 0:
+            command.append(f"--set=control_port={self.coordinator.split(':')[1]}")
+            if not hold_shards:
+                command.append("--set=hold_shards=false")
+        else:
+            command.append(f"--set=coordinator={self.coordinator}")
+        command += [f"--set={s}" for s in sets]
+        self.processes[f"ps-{i}"] = Process(
+            f"ps-{i}", command, self.work / f"ps-{i}.log", self.work, again=True)
+
+    def psctl(self, *arguments, rc=0):
+        done = subprocess.run(
+            [str(BIN / "psctl"), f"--coordinator={self.coordinator}", *map(str, arguments)],
+            capture_output=True, text=True, timeout=60, cwd=self.work,
+            env=programs.environment())
+        assert rc is None or done.returncode == rc, (arguments, done.stdout, done.stderr)
+        return done.stdout
+
+    def await_servers(self, count):
+        def live():
+            out = self.psctl("servers", "-o", "json", rc=None)
+            return out and sum(s["state"] == "live"
+                               for s in json.loads(out).get("servers", [])) >= count
+        assert programs.wait_for(live, 30), "the servers are not up"
+
+    def keep(self):
+        """What systemd and a launcher do: the dead are started again."""
+        while not self.stopping:
+            for process in list(self.processes.values()):
+                if process.again and not process.running() and not self.stopping:
+                    code = process.popen.returncode
+                    if code != 0:
+                        process.start()
+                    else:
+                        process.again = False
+            time.sleep(0.05)
+
+    def submit(self, clocks, *flags, solver="", wait=True, pace_ms=3):
+        """A job, its workers and its events; `wait`: dead workers come back."""
+        self.jobs += 1
+        self.folder = folder = self.work / f"job-{self.jobs}"
+        folder.mkdir()
+        (folder / "net.prototxt").write_text(NET)
+        path = folder / "solver.prototxt"
+        path.write_text(SOLVER % (solver, clocks, "out"))
+        token, job_file = folder / "token", folder / "job"
+        self.psctl("submit", f"--solver={path}", f"--workers={self.workers}",
+                   "--chunk_bytes=16384", f"--straggler=0:2@{pace_ms}",
+                   f"--dead_workers={'wait' if wait else 'continue'}",
+                   f"--token_file={token}", f"--job_file={job_file}", *flags)
+        self.job = job_file.read_text().strip()
+        self.token = token
+        self.watch = Watch(self.coordinator, self.job, folder / "watch.log")
+        for rank in range(self.workers):
+            self.add_worker(rank, again=wait)
+        return folder / f"out_iter_{clocks}"
+
+    def add_worker(self, rank, again, name=None):
+        name = name or f"worker-{rank}"
+        self.processes[name] = Process(
+            name, [BIN / "caffe-worker", f"--job={self.job}", f"--rank={rank}",
+                   f"--coordinator={self.coordinator}", f"--token_file={self.token}",
+                   "--threads=1", "--set=metrics_port=-1"],
+            self.work / f"{name}.log", self.folder, again)
+
+    def await_clock(self, clock, seconds=60):
+        assert programs.wait_for(lambda: self.watch.clock >= clock or self.watch.ended(),
+                                 seconds), f"clock {clock} is not reached: {self.report()}"
+        assert not self.watch.ended(), f"over too soon: {self.report()}"
+
+    def await_end(self, seconds=90):
+        assert programs.wait_for(self.watch.ended, seconds), f"it hangs: {self.report()}"
+        for name, process in self.processes.items():
+            if name.startswith("worker"):
+                process.again = False
+                try:
+                    process.popen.wait(15)
+                except subprocess.TimeoutExpired:
+                    raise AssertionError(f"{name} does not end: {self.report()}") from None
+        assert self.watch.state == "JOB_SUCCEEDED", self.report()
+
+    def report(self):
+        lines = [f"job {self.job} clock {self.watch.clock} state {self.watch.state} "
+                 f"{self.watch.message}", *self.watch.notes]
+        for log in sorted(self.work.glob("*.log")):
+            lines += [f"--- {log.name}", *log.read_text(errors="replace").splitlines()[-25:]]
+        return "\n".join(lines)
+
+    def close(self):
+        self.stopping = True
+        self.keeper.join()
+        for process in self.processes.values():
+            process.signal(signal.SIGCONT)
+            process.kill()
+        for process in self.processes.values():
+            process.popen.wait()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *why):
+        self.close()
+
+
+def model_bytes(stem):
+    """Weights and history: what two runs are compared by."""
+    stem = pathlib.Path(stem)
+    return [stem.with_name(stem.name + end).read_bytes()
+            for end in (".caffemodel", ".solverstate")]
+
+
+def recovery_seconds(notes):
+    """Of 'after 0.25 s: ...', the longest."""
+    times = [float(note.split()[1]) for note in notes if note.startswith("after ")]
+    return max(times, default=0.0)
+
+
+def seeded(seed):
+    return random.Random(seed)

@@ -253,7 +253,7 @@ TEST_F(CoordinatorRecoveryTest, DoneWorkersAreKeptUntilNothingCallsThemBack) {
   Done(0);
   Done(1);
   EXPECT_EQ(State(), control::JOB_FINISHING);
-  EXPECT_FALSE(Directives(0).back().job_finished());
+  EXPECT_THAT(Directives(0), SizeIs(0)) << "the last cut may still call it back";
   Cut(100);
   EXPECT_TRUE(Directives(1).back().job_finished());
 }

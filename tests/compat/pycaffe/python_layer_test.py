@@ -80,6 +80,34 @@ class PythonLayers(PycaffeTest):
         net.copy_from(path)
         self.assertTrue((weight.data == 5).all())
 
+    def test_gradients_are_the_derivatives(self):
+        """Of a net around Python layers: central differences, exact for a square."""
+        net = self.net(
+            'force_backward: true\n' + "".join(
+                f'layer {{ name: "{name}" type: "Input" top: "{name}" '
+                f'input_param {{ shape {{ dim: 4 dim: 3 }} }} }}\n' for name in ("x", "goal"))
+            + python("w", "x", "y", "Weighted") + python("ten", "y", "z", "TenTimes")
+            + 'layer { name: "loss" type: "EuclideanLoss" bottom: "z" bottom: "goal" top: "loss" }')
+        rng = np.random.default_rng(7)
+        for values in (net.blobs["x"].data, net.blobs["goal"].data, net.params["w"][0].data):
+            values[...] = rng.normal(size=values.shape)
+
+        def slope(blob, at, step=0.05):
+            middle, losses = blob.data[at].copy(), []
+            for sign in (1, -1):  # on a GPU a view shows writes to the next pass alone
+                blob.data[at] = middle + sign * step
+                losses.append(float(net.forward()["loss"]))
+            blob.data[at] = middle
+            return (losses[0] - losses[1]) / (2 * step)
+        net.forward()
+        net.clear_param_diffs()
+        net.backward()
+        for blob in (net.blobs["x"], net.params["w"][0]):
+            diff = blob.diff.copy()
+            for at in np.ndindex(diff.shape):
+                self.assertAlmostEqual(diff[at], slope(blob, at),
+                                       delta=2e-3 * max(1, abs(diff[at])))
+
     def test_parameters_are_learnt(self):
         net = self.write(
             'layer { name: "data" type: "DummyData" top: "data" top: "goal" dummy_data_param { '

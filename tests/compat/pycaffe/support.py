@@ -15,6 +15,9 @@ sys.path[:0] = [str(BUILD / "python"), str(HERE)]
 
 import caffe  # noqa: E402
 
+if os.environ.get("CSSP_DEVICE") == "cuda":
+    caffe.set_mode_gpu()
+
 SMALL_NET = """
 name: "small" force_backward: true
 layer { name: "data" type: "DummyData" top: "data" top: "label"

@@ -59,6 +59,10 @@ class FaultyTransport final : public Transport, private TransportHandler {
   int Poll() override;
   void Wait(absl::Duration timeout) override;
   void Wake() override { inner_->Wake(); }
+  std::shared_ptr<uint8_t> AllocateMemory(size_t bytes) override {
+    return inner_->AllocateMemory(bytes);
+  }
+  int64_t fetched_bytes() const override { return inner_->fetched_bytes(); }
   std::string Describe(EndpointId peer) const override;
 
  private:

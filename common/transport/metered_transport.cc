@@ -45,9 +45,21 @@ class MeteredTransport final : public Transport, private TransportHandler {
     return status;
   }
   void Close(EndpointId peer) override { inner_->Close(peer); }
-  int Poll() override { return inner_->Poll(); }
+  int Poll() override {
+    const int events = inner_->Poll();
+    const int64_t fetched = inner_->fetched_bytes();
+    if (fetched != fetched_) {
+      metrics_.fetched_bytes->Add(static_cast<double>(fetched - fetched_));
+      fetched_ = fetched;
+    }
+    return events;
+  }
   void Wait(absl::Duration timeout) override { inner_->Wait(timeout); }
   void Wake() override { inner_->Wake(); }
+  std::shared_ptr<uint8_t> AllocateMemory(size_t bytes) override {
+    return inner_->AllocateMemory(bytes);
+  }
+  int64_t fetched_bytes() const override { return inner_->fetched_bytes(); }
   std::string Describe(EndpointId peer) const override {
     return inner_->Describe(peer);
   }
@@ -102,6 +114,7 @@ class MeteredTransport final : public Transport, private TransportHandler {
   std::unordered_map<uint64_t, Unsent> sends_;
   uint64_t last_token_ = 0;
   double unsent_ = 0;
+  int64_t fetched_ = 0;
 };
 
 }  // namespace
@@ -120,6 +133,9 @@ TransportMetrics::TransportMetrics(MetricsRegistry& registry) {
   const char* bytes_help = "Data-plane bytes, headers and payloads.";
   sent_bytes = counter(bytes, bytes_help, "sent");
   received_bytes = counter(bytes, bytes_help, "received");
+  fetched_bytes = registry.AddCounter(
+      "cssp_transport_fetched_bytes_total",
+      "Payload bytes received by reading the sender's shared memory.");
   failed_messages =
       registry.AddCounter("cssp_transport_failed_messages_total",
                           "Messages whose sending ended in an error.");

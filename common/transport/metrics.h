@@ -15,6 +15,7 @@ struct TransportMetrics {
   Counter* failed_messages;  // OnSent said no
   Counter* received_messages;
   Counter* received_bytes;
+  Counter* fetched_bytes;  // of them, read in the sender's memory
   Counter* refused_messages;  // OnArrival gave no memory
   Counter* accepted_connections;
   Counter* lost_connections;

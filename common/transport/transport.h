@@ -3,6 +3,7 @@
 #ifndef CSSP_COMMON_TRANSPORT_TRANSPORT_H_
 #define CSSP_COMMON_TRANSPORT_TRANSPORT_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -92,6 +93,12 @@ class Transport {
   virtual void Wait(absl::Duration timeout) = 0;
   // Thread-safe: ends a Wait, now or the next.
   virtual void Wake() = 0;
+  // Thread-safe.  Zeroed memory on cache-line boundaries that a receiver on
+  // this host copies from directly when it is sent: two copies less.  Any other
+  // memory may be sent, too.  May outlive the transport.
+  virtual std::shared_ptr<uint8_t> AllocateMemory(size_t bytes);
+  // Payload bytes that were received by reading the sender's memory.
+  virtual int64_t fetched_bytes() const { return 0; }
   // What carries this endpoint ("posix, tcp/lo"), for logs.
   virtual std::string Describe(EndpointId peer) const = 0;
 };

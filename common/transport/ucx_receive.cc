@@ -148,6 +148,9 @@ void UcxTransport::Leave(Endpoint& endpoint, Endpoint::State state) {
     outgoing->result = UCS_ERR_CANCELED;
     done_.push_back(outgoing);
   }
+  for (const auto& [number, offered] : std::exchange(endpoint.offers, {})) {
+    EndOffer(offered, UCS_ERR_CANCELED);
+  }
 }
 
 void UcxTransport::BeginClose(Endpoint& endpoint) {
@@ -187,6 +190,7 @@ void UcxTransport::Reap() {
         endpoint.announced && endpoint.state == Endpoint::State::kFailed;
     const EndpointId id = endpoint.id;
     const absl::Status why = endpoint.why;
+    Unmap(endpoint);
     endpoints_.erase(id);
     if (tell) {
       ++events_;

@@ -70,9 +70,22 @@ absl::Status UcxTransport::Init() {
   // one first, which sizes it), and each has a handler; OnData drops what has
   // no key.  2 MiB, a few milliseconds.
   for (int id = kMaxAmId; id >= 0; --id)
-    RETURN_IF_ERROR(handle(static_cast<unsigned>(id),
-                           id == kGreetingId ? OnGreeting : OnData));
+    RETURN_IF_ERROR(handle(static_cast<unsigned>(id), HandlerOf(id)));
+  memory_ = std::make_shared<UcxMemory>(worker_->context());
   return absl::OkStatus();
+}
+
+ucp_am_recv_callback_t UcxTransport::HandlerOf(int id) {
+  switch (id) {
+    case kGreetingId:
+      return OnGreeting;
+    case kOfferId:
+      return OnOffer;
+    case kTakenId:
+      return OnTaken;
+    default:
+      return OnData;
+  }
 }
 
 UcxTransport::~UcxTransport() {
@@ -94,6 +107,7 @@ UcxTransport::~UcxTransport() {
     }
     worker_->Wait(absl::Milliseconds(1));
   }
+  for (auto& [id, endpoint] : endpoints_) Unmap(*endpoint);
   worker_.reset();  // before the operations that it may still point to
 }
 
@@ -201,7 +215,7 @@ void UcxTransport::OnConnectRequest(ucp_conn_request_h request, void* self) {
 
 void UcxTransport::Greet(Endpoint& endpoint, bool answer) {
   Outgoing& hello = NewOutgoing(endpoint, 0, Greeting::kBytes);
-  hello.greeting = true;
+  hello.internal = true;
   Greeting{answer, endpoint.key, endpoint.peer_key}.Write(hello.header.data());
   StartSend(hello, kGreetingId, answer ? 0 : UCP_AM_SEND_FLAG_REPLY);
 }
@@ -237,9 +251,11 @@ void UcxTransport::Greeted(Endpoint& endpoint, Key peer_key) {
     Greet(endpoint, /*answer=*/true);
     endpoint.announced = true;
     ++events_;
+    Probe(endpoint);
     handler_.OnAccept(endpoint.id);
     return;
   }
+  Probe(endpoint);
   VLOG(1) << "connected to " << endpoint.address << " by "
           << DescribeLanes(endpoint.ep);
   for (Outgoing* outgoing : std::exchange(endpoint.waiting, {})) {
@@ -262,7 +278,7 @@ UcxTransport::Outgoing& UcxTransport::NewOutgoing(Endpoint& endpoint,
   free_outgoings_.pop_back();
   outgoing.transport = this;
   outgoing.endpoint = &endpoint;
-  outgoing.greeting = false;
+  outgoing.internal = false;
   outgoing.token = token;
   outgoing.payload = {};
   outgoing.header.resize(header_bytes);
@@ -291,7 +307,7 @@ absl::Status UcxTransport::Send(EndpointId peer,
     return absl::OkStatus();
   }
   DataPrefix{endpoint->peer_key}.Write(outgoing.header.data());
-  StartSend(outgoing, kDataId, 0);
+  if (!OfferInstead(*endpoint, outgoing)) StartSend(outgoing, kDataId, 0);
   return absl::OkStatus();
 }
 
@@ -331,7 +347,7 @@ void UcxTransport::ReportDone() {
     Outgoing& done = *done_[i];
     const EndpointId peer = done.endpoint->id;
     const uint64_t token = done.token;
-    const bool report = !done.greeting;
+    const bool report = !done.internal;
     const ucs_status_t result = done.result;
     free_outgoings_.push_back(&done);
     if (!report) continue;
@@ -349,7 +365,9 @@ void UcxTransport::ReportDone() {
 std::string UcxTransport::Describe(EndpointId peer) const {
   const Endpoint* endpoint = Find(peer);
   if (endpoint == nullptr || endpoint->ep == nullptr) return "closed";
-  return DescribeLanes(endpoint->ep);
+  std::string lanes = DescribeLanes(endpoint->ep);
+  if (endpoint->takes_offers) lanes += ", payloads by shared memory";
+  return lanes;
 }
 
 int UcxTransport::Poll() {

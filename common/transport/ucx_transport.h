@@ -14,6 +14,8 @@
 
 #include "absl/time/time.h"
 #include "common/transport/transport.h"
+#include "common/transport/ucx_memory.h"
+#include "common/transport/ucx_wire.h"
 #include "common/transport/ucx_worker.h"
 
 namespace cssp {
@@ -48,6 +50,8 @@ class UcxTransport final : public Transport {
   int Poll() override;
   void Wait(absl::Duration timeout) override;
   void Wake() override { worker_->Wake(); }
+  std::shared_ptr<uint8_t> AllocateMemory(size_t bytes) override;
+  int64_t fetched_bytes() const override { return fetched_bytes_; }
   std::string Describe(EndpointId peer) const override;
 
  private:
@@ -57,11 +61,24 @@ class UcxTransport final : public Transport {
   struct Outgoing {
     UcxTransport* transport;
     Endpoint* endpoint;
-    bool greeting;  // ours: nobody is to hear of it
+    bool internal;  // ours: nobody is to hear of it
     uint64_t token;
     absl::Span<const uint8_t> payload;
     std::vector<uint8_t> header;  // prefix and the caller's header
+    std::vector<uint8_t> body;    // an offer's payload
     ucs_status_t result;
+  };
+  // Shared memory that holds a copy of a payload until it is taken.
+  struct Stage {
+    std::shared_ptr<uint8_t> memory;
+    std::shared_ptr<const UcxRegion> region;
+    bool busy = false;
+  };
+  // What was offered and not yet taken: the Send that waits for it, or the
+  // stage that its payload was copied to.
+  struct Offered {
+    Outgoing* outgoing = nullptr;
+    Stage* stage = nullptr;
   };
   // A payload that UCX is writing into the handler's memory.  Pooled.
   struct Incoming {
@@ -88,6 +105,9 @@ class UcxTransport final : public Transport {
     std::deque<Outgoing*> waiting;  // for the greeting
     int sending = 0;                // Outgoings in UCX's hands
     int receiving = 0;              // Incomings in UCX's hands
+    bool takes_offers = false;      // it can map our memory
+    std::unordered_map<uint64_t, Offered> offers;  // by number
+    std::unordered_map<uint64_t, ucp_rkey_h> regions;  // its, mapped here
     // Memory given by OnArrival and cut off by a failure: OnDisconnect frees
     // it, unless a Close comes first.
     std::vector<uint8_t*> cut_off;
@@ -104,6 +124,7 @@ class UcxTransport final : public Transport {
   absl::Status Init();
 
   // UCX's callbacks.
+  static ucp_am_recv_callback_t HandlerOf(int id);
   static void OnConnectRequest(ucp_conn_request_h request, void* self);
   static void OnError(void* endpoint, ucp_ep_h ep, ucs_status_t status);
   static ucs_status_t OnGreeting(void* self, const void* header,
@@ -112,6 +133,12 @@ class UcxTransport final : public Transport {
   static ucs_status_t OnData(void* self, const void* header,
                              size_t header_bytes, void* data, size_t bytes,
                              const ucp_am_recv_param_t* param);
+  static ucs_status_t OnOffer(void* self, const void* header,
+                              size_t header_bytes, void* data, size_t bytes,
+                              const ucp_am_recv_param_t* param);
+  static ucs_status_t OnTaken(void* self, const void* header,
+                              size_t header_bytes, void* data, size_t bytes,
+                              const ucp_am_recv_param_t* param);
   static void OnSendDone(void* request, ucs_status_t status, void* outgoing);
   static void OnReceiveDone(void* request, ucs_status_t status, size_t bytes,
                             void* incoming);
@@ -127,6 +154,20 @@ class UcxTransport final : public Transport {
   void Receive(Endpoint& endpoint, absl::Span<const uint8_t> header,
                void* descriptor, uint8_t* memory, size_t bytes);
   void FinishReceive(Incoming& incoming, ucs_status_t status);
+
+  // One-sided payloads (ucx_offer.cc).
+  void Probe(Endpoint& endpoint);
+  bool OfferInstead(Endpoint& endpoint, Outgoing& outgoing);
+  void SendOffer(Endpoint& endpoint, uint64_t number, const UcxRegion& region,
+                 absl::Span<const uint8_t> where,
+                 absl::Span<const uint8_t> header, bool probe);
+  Stage* TakeStage(size_t bytes);
+  void EndOffer(const Offered& offered, ucs_status_t result);
+  void TakeOffer(Endpoint& endpoint, absl::Span<const uint8_t> body);
+  void SendTaken(Endpoint& endpoint, uint64_t number, bool probed);
+  const uint8_t* Mapped(Endpoint& endpoint, const Offer& offer,
+                        absl::Span<const uint8_t> key);
+  void Unmap(Endpoint& endpoint);
 
   // The end of an endpoint: Fail or Close mark it, Reap does the rest.
   void Fail(Endpoint& endpoint, absl::Status why);
@@ -144,6 +185,11 @@ class UcxTransport final : public Transport {
   const TransportOptions options_;
   TransportHandler& handler_;
   std::unique_ptr<UcxWorker> worker_;
+  std::shared_ptr<UcxMemory> memory_;
+  std::shared_ptr<uint8_t> probe_;  // a page that peers try to map
+  std::vector<std::unique_ptr<Stage>> stages_;
+  uint64_t last_offer_ = 0;
+  int64_t fetched_bytes_ = 0;
   std::vector<ucp_listener_h> listeners_;
 
   EndpointId last_id_ = kNoEndpoint;

@@ -17,6 +17,8 @@ static_assert(std::endian::native == std::endian::little,
 // UCX's active message ids.
 inline constexpr unsigned kGreetingId = 1;
 inline constexpr unsigned kDataId = 2;
+inline constexpr unsigned kOfferId = 3;
+inline constexpr unsigned kTakenId = 4;
 // Ids are 16 bits on UCX's wire.
 inline constexpr int kMaxAmId = 0xffff;
 
@@ -33,12 +35,71 @@ struct DataPrefix {
   }
 };
 
+// After a DataPrefix, as the payload: number (8), region (8), address (8), bytes
+// (8), caller's header's length (2), key's length (2), 1 if a probe (4); then
+// the caller's header and the region's key.
+struct Offer {
+  static constexpr size_t kBytes = 40;
+  static constexpr size_t kMaxKeyBytes = 512;
+  uint64_t number = 0;
+  uint64_t region = 0;
+  uint64_t address = 0;
+  uint64_t bytes = 0;
+  uint16_t header_bytes = 0;
+  uint16_t key_bytes = 0;
+  uint32_t probe = 0;
+
+  void Write(uint8_t* out) const {
+    std::memcpy(out, &number, 8);
+    std::memcpy(out + 8, &region, 8);
+    std::memcpy(out + 16, &address, 8);
+    std::memcpy(out + 24, &bytes, 8);
+    std::memcpy(out + 32, &header_bytes, 2);
+    std::memcpy(out + 34, &key_bytes, 2);
+    std::memcpy(out + 36, &probe, 4);
+  }
+  // False unless the lengths add up to `in`.
+  bool Read(absl::Span<const uint8_t> in) {
+    if (in.size() < kBytes) return false;
+    std::memcpy(&number, in.data(), 8);
+    std::memcpy(&region, in.data() + 8, 8);
+    std::memcpy(&address, in.data() + 16, 8);
+    std::memcpy(&bytes, in.data() + 24, 8);
+    std::memcpy(&header_bytes, in.data() + 32, 2);
+    std::memcpy(&key_bytes, in.data() + 34, 2);
+    std::memcpy(&probe, in.data() + 36, 4);
+    return key_bytes <= kMaxKeyBytes &&
+           in.size() == kBytes + header_bytes + key_bytes;
+  }
+};
+
+// offset 0: receiver's key (8), the offer's number (8), 1 if of a probe (8).
+struct Taken {
+  static constexpr size_t kBytes = 24;
+  uint64_t receiver = 0;
+  uint64_t number = 0;
+  uint64_t probed = 0;
+
+  void Write(uint8_t* out) const {
+    std::memcpy(out, &receiver, 8);
+    std::memcpy(out + 8, &number, 8);
+    std::memcpy(out + 16, &probed, 8);
+  }
+  bool Read(absl::Span<const uint8_t> in) {
+    if (in.size() != kBytes) return false;
+    std::memcpy(&receiver, in.data(), 8);
+    std::memcpy(&number, in.data() + 8, 8);
+    std::memcpy(&probed, in.data() + 16, 8);
+    return true;
+  }
+};
+
 // offset 0: "CSSP" (4), version (2), 1 if an answer (2), sender's key (8),
 // receiver's key (8; 0 in a client's greeting, which does not know it yet).
 struct Greeting {
   static constexpr size_t kBytes = 24;
   static constexpr char kMagic[] = "CSSP";
-  static constexpr uint16_t kVersion = 1;
+  static constexpr uint16_t kVersion = 2;
   bool answer = false;
   uint64_t sender = 0;
   uint64_t receiver = 0;

@@ -185,19 +185,23 @@ absl::Status UcxWorker::Init(const TransportOptions& options,
   Config config;
   RETURN_IF_ERROR(Configure(options, config));
   ucp_params_t params{};
-  params.field_mask = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_NAME;
+  params.field_mask = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_NAME |
+                      UCP_PARAM_FIELD_MT_WORKERS_SHARED;
   params.features = UCP_FEATURE_AM | UCP_FEATURE_WAKEUP;
   params.name = "cssp";
+  params.mt_workers_shared = 1;  // memory is allocated on other threads, too
+  ucp_context_h context = nullptr;
   RETURN_IF_ERROR(
-      FromUcs(ucp_init(&params, config.get(), &context_),
+      FromUcs(ucp_init(&params, config.get(), &context),
               absl::StrCat("UCX cannot start (devices '", options.devices,
                            "', transports '", options.transports, "')")));
+  context_ = std::make_shared<UcxContext>(context);
 
   ucp_worker_params_t worker_params{};
   worker_params.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE;
   // One thread at a time, not always the one that made it.
   worker_params.thread_mode = UCS_THREAD_MODE_SERIALIZED;
-  RETURN_IF_ERROR(FromUcs(ucp_worker_create(context_, &worker_params, &worker_),
+  RETURN_IF_ERROR(FromUcs(ucp_worker_create(context, &worker_params, &worker_),
                           "UCX cannot make a worker"));
   RETURN_IF_ERROR(FromUcs(ucp_worker_get_efd(worker_, &ucx_fd_),
                           "UCX has no event descriptor"));
@@ -222,7 +226,6 @@ absl::Status UcxWorker::Init(const TransportOptions& options,
 UcxWorker::~UcxWorker() {
   // UCX's order: worker before context; its descriptor goes with the worker.
   if (worker_ != nullptr) ucp_worker_destroy(worker_);
-  if (context_ != nullptr) ucp_cleanup(context_);
   if (wake_fd_ >= 0) close(wake_fd_);
 }
 

@@ -14,6 +14,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "common/transport/transport.h"
+#include "common/transport/ucx_memory.h"
 
 namespace cssp {
 
@@ -52,6 +53,7 @@ class UcxWorker {
   UcxWorker& operator=(const UcxWorker&) = delete;
 
   ucp_worker_h get() const { return worker_; }
+  const std::shared_ptr<UcxContext>& context() const { return context_; }
   // Sleeps until UCX has something to progress, Wake, or the timeout.
   void Wait(absl::Duration timeout);
   // Thread-safe.
@@ -61,7 +63,7 @@ class UcxWorker {
   UcxWorker() = default;
   absl::Status Init(const TransportOptions& options, size_t am_header_bytes);
 
-  ucp_context_h context_ = nullptr;
+  std::shared_ptr<UcxContext> context_;
   ucp_worker_h worker_ = nullptr;
   int ucx_fd_ = -1;   // UCX's own
   int wake_fd_ = -1;  // an eventfd

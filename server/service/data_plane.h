@@ -112,6 +112,9 @@ class DataPlane : private TransportHandler, private JobSender {
                            std::vector<int32_t> ranks) override;
   void SendJobBody(JobShard& job, PeerId peer, const ps::MessageHeader& header,
                    std::string body) override;
+  std::shared_ptr<uint8_t> AllocateJobMemory(size_t bytes) override {
+    return transport_->AllocateMemory(bytes);
+  }
   void JobCutReady(JobShard& job, const RetainedCut& cut) override;
 
   // Why a message may not come in now; kNone: it may.

@@ -10,6 +10,7 @@
 #include "common/ps/layout_proto.h"
 #include "proto/checkpoint.pb.h"
 #include "server/checkpoint/cut_reader.h"
+#include "server/service/float_arena.h"
 #include "server/service/metrics.h"
 
 namespace cssp {
@@ -71,8 +72,12 @@ absl::StatusOr<std::unique_ptr<JobShard>> JobShard::Create(
   for (const control::ServerEntry& server : request.shard_map().servers()) {
     job->peer_servers_.push_back({.address = server.data_address()});
   }
+  ShardOptions options = OptionsFrom(request);
+  auto arena = std::make_shared<FloatArena>(
+      [&sender](size_t bytes) { return sender.AllocateJobMemory(bytes); });
+  options.value_memory = [arena](int64_t floats) { return arena->Take(floats); };
   ASSIGN_OR_RETURN(job->shard_, Shard::Create(std::move(layout),
-                                              OptionsFrom(request), *job));
+                                              std::move(options), *job));
   JobShard* const self = job.get();
   ASSIGN_OR_RETURN(
       job->tables_,

@@ -37,6 +37,8 @@ class JobSender {
   virtual void SendJobBody(JobShard& job, PeerId peer,
                            const ps::MessageHeader& header,
                            std::string body) = 0;
+  // Thread-safe.  Memory that is sent with fewer copies.
+  virtual std::shared_ptr<uint8_t> AllocateJobMemory(size_t bytes) = 0;
   virtual void JobCutReady(JobShard& job, const RetainedCut& cut) = 0;
 };
 

@@ -9,11 +9,12 @@ struct PooledBuffer {
   BufferPoolCore* pool = nullptr;
   PooledBuffer* next_free = nullptr;
   int64_t references = 0;
-  float* floats = nullptr;
+  std::shared_ptr<float> memory;
 };
 
 struct BufferPoolCore {
   int64_t floats = 0;
+  FloatMemory memory;
   int64_t made = 0;
   PooledBuffer* free = nullptr;
   bool orphaned = false;  // the pool is gone; goes with its last buffer
@@ -23,9 +24,13 @@ namespace {
 
 constexpr std::align_val_t kAlignment{64};
 
+std::shared_ptr<float> FromHeap(size_t bytes) {
+  return {static_cast<float*>(::operator new[](bytes, kAlignment)),
+          [](float* floats) { ::operator delete[](floats, kAlignment); }};
+}
+
 void Destroy(PooledBuffer* buffer) {
   BufferPoolCore* core = buffer->pool;
-  ::operator delete[](buffer->floats, kAlignment);
   delete buffer;
   --core->made;
 }
@@ -50,16 +55,17 @@ void BufferRef::Reset() {
 }
 
 absl::Span<float> BufferRef::floats() const {
-  return {buffer_->floats, static_cast<size_t>(buffer_->pool->floats)};
+  return {buffer_->memory.get(), static_cast<size_t>(buffer_->pool->floats)};
 }
 
 absl::Span<uint8_t> BufferRef::bytes() const {
-  return {reinterpret_cast<uint8_t*>(buffer_->floats),
+  return {reinterpret_cast<uint8_t*>(buffer_->memory.get()),
           static_cast<size_t>(buffer_->pool->floats) * sizeof(float)};
 }
 
-BufferPool::BufferPool(int64_t floats)
-    : core_(new BufferPoolCore{.floats = floats}) {}
+BufferPool::BufferPool(int64_t floats, FloatMemory memory)
+    : core_(new BufferPoolCore{.floats = floats,
+                               .memory = std::move(memory)}) {}
 
 BufferPool::~BufferPool() {
   if (core_ == nullptr) return;
@@ -81,8 +87,9 @@ BufferRef BufferPool::Take() {
   } else {
     const size_t bytes = core_->floats * sizeof(float);
     buffer = new PooledBuffer{.pool = core_};
-    buffer->floats = static_cast<float*>(::operator new[](bytes, kAlignment));
-    std::memset(buffer->floats, 0, bytes);
+    buffer->memory =
+        core_->memory ? core_->memory(core_->floats) : FromHeap(bytes);
+    std::memset(buffer->memory.get(), 0, bytes);
     ++core_->made;
   }
   buffer->references = 1;

@@ -5,6 +5,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <utility>
 
 #include "absl/types/span.h"
@@ -13,6 +15,9 @@ namespace cssp {
 
 struct PooledBuffer;
 struct BufferPoolCore;
+
+// Where arrays come from: 64-byte aligned.  Empty: the heap.
+using FloatMemory = std::function<std::shared_ptr<float>(int64_t floats)>;
 
 // A counted reference to a buffer.  Thread-confined: copying and dropping
 // belong to the pool's thread (another thread may read the floats meanwhile).
@@ -47,7 +52,7 @@ class BufferRef {
 // when they are first made, not when they are reused.
 class BufferPool {
  public:
-  explicit BufferPool(int64_t floats);
+  explicit BufferPool(int64_t floats, FloatMemory memory = {});
   BufferPool(BufferPool&& other) noexcept
       : core_(std::exchange(other.core_, nullptr)) {}
   BufferPool& operator=(BufferPool&&) = delete;

@@ -3,14 +3,14 @@
 namespace cssp {
 
 ChunkState::ChunkState(int id, int64_t count, int history, int workers,
-                       int window)
+                       int window, const FloatMemory& value_memory)
     : id(id),
       count(count),
       history(history),
       parts(workers * window),
       parked(workers),
       deliveries(workers),
-      value_pool(count),
+      value_pool(count, value_memory),
       part_pool(count),
       workers(workers),
       window(window) {
@@ -27,7 +27,7 @@ ChunkTable::ChunkTable(const ps::SlabLayout& layout,
     const ps::Chunk& chunk = layout.chunks()[c];
     index_[c] = static_cast<int>(chunks_.size());
     chunks_.emplace_back(static_cast<int>(c), chunk.count, shape.num_history,
-                         shape.workers, shape.window);
+                         shape.workers, shape.window, shape.value_memory);
     for (const ps::Segment& segment : chunk.segments) {
       const ps::BlobSpec& blob = layout.blobs()[segment.blob];
       chunks_.back().segments.push_back(

@@ -48,7 +48,8 @@ struct Delivery {
 struct ChunkState {
   static constexpr int64_t kNotReady = -1;
 
-  ChunkState(int id, int64_t count, int history, int workers, int window);
+  ChunkState(int id, int64_t count, int history, int workers, int window,
+             const FloatMemory& value_memory);
 
   const int id;         // in the model
   const int64_t count;  // floats
@@ -89,6 +90,7 @@ class ChunkTable {
     int workers = 1;
     int window = 1;  // clocks of which a chunk holds parts
     int num_history = 1;
+    FloatMemory value_memory;  // of values and history; empty: the heap
   };
   // Holds the chunks with chunk_server[c] == self.
   ChunkTable(const ps::SlabLayout& layout, absl::Span<const int> chunk_server,

@@ -77,6 +77,7 @@ struct ShardOptions {
   uint32_t job = 0;
   uint32_t job_epoch = 0;
   uint32_t map_epoch = 0;
+  FloatMemory value_memory;       // of values; empty: the heap
   std::vector<int> chunk_server;  // owner of each chunk
   int servers = 1;
   int self = 0;

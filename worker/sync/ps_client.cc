@@ -202,8 +202,7 @@ void PsClient::TakeCommands() {
       header.flags |= ps::kFlagHasCrc;
     }
     Server& server = servers_[request.server];
-    (request.is_pull() ? server.unpulled : server.unsent)
-        .push_back(header.sequence);
+    Queue(server, request);
     requests_.emplace(header.sequence, std::move(request));
   }
 }
@@ -288,7 +287,7 @@ void PsClient::Retry(int number, absl::Status why) {
   for (auto& [sequence, request] : requests_) {
     if (request.server != number || request.answered) continue;
     request.sent = false;
-    (request.is_pull() ? server.unpulled : server.unsent).push_back(sequence);
+    Queue(server, request);
   }
   if (now - server.down_since > options_.unreachable_after)
     Fatal(absl::UnavailableError(absl::StrCat(
@@ -325,11 +324,21 @@ void PsClient::OnHelloAck(int number, const MessageHeader& header) {
   server.was_ready = true;
 }
 
+void PsClient::Queue(Server& server, const Request& request) {
+  const MessageHeader& header = request.header;
+  if (!request.is_pull()) {
+    server.unsent.push_back(header.sequence);
+  } else {
+    server.unpulled.insert(
+        {header.clock, -int64_t{header.chunk}, header.sequence});
+  }
+}
+
 void PsClient::Pump(int number) {
   Server& server = servers_[number];
   while (!server.unpulled.empty() && server.pulls_out < options_.pull_window) {
-    const uint32_t sequence = server.unpulled.front();
-    server.unpulled.pop_front();
+    const uint32_t sequence = server.unpulled.begin()->sequence;
+    server.unpulled.erase(server.unpulled.begin());
     if (!SendRequest(number, sequence)) return;
   }
   while (!server.unsent.empty()) {
@@ -378,7 +387,7 @@ void PsClient::RetryLater(uint32_t sequence) {
   if (at == requests_.end() || at->second.sent) return;
   Server& server = servers_[at->second.server];
   if (server.link != Link::kReady) return;  // the reconnect sends it
-  (at->second.is_pull() ? server.unpulled : server.unsent).push_back(sequence);
+  Queue(server, at->second);
   if (options_.metrics) options_.metrics->push_retries->Increment();
 }
 

@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -137,6 +138,14 @@ class PsClient : private TransportHandler {
              header.type == ps::MessageType::kTableGet;
     }
   };
+  // Pulls leave by clock, and of a clock the first layers' first: forward needs
+  // them first, and chunks lie in the order of backward.
+  struct PullKey {
+    int64_t clock = 0;
+    int64_t backwards = 0;  // minus the chunk
+    uint32_t sequence = 0;
+    auto operator<=>(const PullKey&) const = default;
+  };
   enum class Link { kDown, kConnecting, kReady };
   struct Server {
     std::string address;
@@ -150,7 +159,7 @@ class PsClient : private TransportHandler {
     int64_t bytes_out = 0;
     int pulls_out = 0;
     std::deque<uint32_t> unsent;    // sequences, pushes and inits
-    std::deque<uint32_t> unpulled;  // sequences, pulls
+    std::set<PullKey> unpulled;
     absl::Status last_error;
   };
   // Values on their way into memory that the events' receiver gave.
@@ -188,6 +197,7 @@ class PsClient : private TransportHandler {
   void Refused(int server, const ps::MessageHeader& header);
   void AskAgain(int server, const ps::MessageHeader& header);
   void RetryLater(uint32_t sequence);
+  static void Queue(Server& server, const Request& request);
   void FinishIfDone(uint32_t sequence);
   void OnValues(int server, const ps::MessageHeader& header,
                 absl::Span<uint8_t> payload);

@@ -217,7 +217,8 @@ void UcxTransport::TakeOffer(Endpoint& endpoint,
   const uint8_t* from = Mapped(endpoint, offer, key);
   if (from == nullptr) {
     endpoint.cut_off.push_back(memory);
-    return Fail(endpoint, absl::DataLossError("offered memory is not there"));
+    return Fail(endpoint, absl::UnavailableError(
+                              "offered memory is gone: the peer died"));
   }
   std::memcpy(memory, from, offer.bytes);
   fetched_bytes_ += static_cast<int64_t>(offer.bytes);

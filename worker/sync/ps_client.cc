@@ -197,10 +197,6 @@ void PsClient::TakeCommands() {
     header.sequence = base.sequence;
     const absl::Span<const uint8_t> bytes = request.data;
     header.payload_bytes = static_cast<uint32_t>(bytes.size());
-    if (!bytes.empty()) {
-      header.payload_crc = Crc32c(bytes.data(), bytes.size());
-      header.flags |= ps::kFlagHasCrc;
-    }
     Server& server = servers_[request.server];
     Queue(server, request);
     requests_.emplace(header.sequence, std::move(request));
@@ -360,6 +356,13 @@ bool PsClient::SendRequest(int number, uint32_t sequence) {
     return true;
   Request& request = at->second;
   Server& server = servers_[number];
+  // Only now: what waits for the window holds nobody up, and the payload is in
+  // cache when it leaves.
+  if (!request.data.empty() && !(request.header.flags & ps::kFlagHasCrc)) {
+    request.header.payload_crc =
+        Crc32c(request.data.data(), request.data.size());
+    request.header.flags |= ps::kFlagHasCrc;
+  }
   uint8_t bytes[ps::kHeaderBytes];
   ps::EncodeHeader(request.header, bytes);
   const uint64_t token = ++last_token_;

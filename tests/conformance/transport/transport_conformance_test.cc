@@ -1,3 +1,4 @@
+// Long because one suite holds what every transport must do.
 #include "tests/conformance/transport/transport_conformance.h"
 
 #include <algorithm>

@@ -67,6 +67,10 @@ absl::Status CheckTables(const JobSpec& spec) {
       !spec.weights_files().empty() || !spec.straggler().empty())
     return Bad("tables",
                "they start from zero: no resume, snapshot, weights, straggler");
+  if (spec.wait_for_dead())
+    return Bad("wait_for_dead",
+               "a job of tables cannot wait for the dead: nobody knows how to "
+               "make a program's increments again");
   std::set<std::string> names;
   for (const control::TableSpec& table : spec.tables()) {
     const std::string field =

@@ -1,11 +1,11 @@
 """A cluster under random kills for a long time: nothing of a ps-server may grow.
 
     tests/soak/soak.py --minutes 30 --workers 8 --kill_every 20 [--servers 2]
-        [--job net|tables] [--staleness 1] [--seed 1] [--wait_for_dead] [--csv FILE]
+        [--job net|tables] [--staleness 1] [--seed 1] [--policy wait|continue] [--csv FILE]
 
 Every --kill_every seconds one worker at random dies by SIGKILL and is started again
-with the same rank. Where the job does not take it back (the coordinator says so) it goes
-on with the others; a job that has fewer than two workers left, or has ended, is cancelled
+with the same rank. Policy `wait` takes it back. Where a job does not (policy `continue`,
+tables) it goes on with the others; a job that has fewer than two workers left, or has ended, is cancelled
 and the next one submitted. Every two seconds resident memory, threads and open files of
 each server are read from /proc; at the end the last third is held against the second.
 Exit code 1: something grew, a server died, or no clock was made for a minute.
@@ -82,8 +82,8 @@ class Soak:
         solver.write_text(NET)
         what = ([f"--solver={solver}"] if self.options.job == "net" else
                 ["--tables=counts:64x8,wide:16x4096"])
-        if self.options.wait_for_dead:
-            what.append("--wait_for_dead")
+        if self.options.policy == "wait" and self.options.job == "net":
+            what.append("--dead_workers=wait")
         done = self.psctl("submit", "--launch=none", *what, f"--name=soak{self.jobs}",
                           f"--workers={self.options.workers}",
                           f"--staleness={self.options.staleness}",
@@ -113,6 +113,8 @@ class Soak:
     # ---- What happens --------------------------------------------------------
     def kill_one(self):
         live = [r for r, p in self.workers.items() if p.poll() is None]
+        if not live:
+            return
         rank = self.random.choice(live)
         take_down_now(self.workers[rank])
         self.kills += 1
@@ -196,7 +198,8 @@ def main():
     parser.add_argument("--kill_every", type=float, default=20)
     parser.add_argument("--staleness", type=int, default=1)
     parser.add_argument("--job", choices=["net", "tables"], default="net")
-    parser.add_argument("--wait_for_dead", action="store_true")
+    parser.add_argument("--policy", choices=["wait", "continue"], default="wait",
+                        help="of a net's job for dead workers; tables know only continue")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--csv", default="soak.csv")
     options = parser.parse_args()
@@ -212,6 +215,8 @@ def main():
                 take_down_now(process)
             for process in reversed(soak.servers):
                 take_down(process)
+            tail = "".join(f"== {log.name}\n{log.read_text(errors='replace')[-3000:]}\n"
+                           for log in sorted(pathlib.Path(work).glob("*.log")))
         with open(options.csv, "w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, soak.samples[0].keys())
             writer.writeheader()
@@ -220,6 +225,8 @@ def main():
           f"{soak.returns} came back, {soak.refusals} were not taken back")
     for problem in soak.problems:
         print("FAILED:", problem)
+    if soak.problems:
+        print(tail, file=sys.stderr)
     return 1 if soak.problems else 0
 
 

@@ -219,6 +219,10 @@ TEST_F(TablesTest, TellsWhatIsWrong) {
               HasSubstr("tables, which are not checkpointed yet"));
   control::SubmitJobRequest request;
   *request.mutable_spec() = Spec(0);
+  request.mutable_spec()->set_wait_for_dead(true);
+  EXPECT_THAT(cluster_->coordinator().SubmitJob(request).status().ToString(),
+              HasSubstr("a job of tables cannot wait for the dead"));
+  request.mutable_spec()->set_wait_for_dead(false);
   request.mutable_spec()->mutable_tables(1)->set_name("counts");
   EXPECT_THAT(cluster_->coordinator().SubmitJob(request).status().ToString(),
               HasSubstr("table 'counts': occurs twice"));

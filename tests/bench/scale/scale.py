@@ -50,6 +50,27 @@ def simulate(net, workers, gbits, mode):
     return float(seconds), float(efficiency)
 
 
+def draw(rows, png):
+    figure, axes = plt.subplots(len(SECONDS), len(GBITS), figsize=(15, 9), sharex=True, sharey=True)
+    for i, net in enumerate(SECONDS):
+        for j, gbits in enumerate(GBITS):
+            axis = axes[i][j]
+            for mode in MODES:
+                points = [(r["workers"], r["efficiency"]) for r in rows
+                          if (r["net"], r["gbits"], r["mode"]) == (net, gbits, mode[0])]
+                axis.plot(*zip(*points), label=mode[0], linestyle="--" if mode[4] else "-")
+            axis.set_xscale("log", base=2)
+            axis.set_title(f"{net}, {gbits} Gb/s")
+            axis.grid(alpha=0.3)
+    axes[0][0].legend(fontsize=7)
+    for axis in axes[-1]:
+        axis.set_xlabel("workers")
+    for line in axes:
+        line[0].set_ylabel("efficiency")
+    figure.tight_layout()
+    figure.savefig(png, dpi=80)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", default=".")
@@ -75,24 +96,7 @@ def main():
         writer = csv.DictWriter(file, rows[0].keys())
         writer.writeheader()
         writer.writerows(rows)
-    figure, axes = plt.subplots(len(SECONDS), len(GBITS), figsize=(15, 9), sharex=True, sharey=True)
-    for i, net in enumerate(SECONDS):
-        for j, gbits in enumerate(GBITS):
-            axis = axes[i][j]
-            for mode in MODES:
-                points = [(r["workers"], r["efficiency"]) for r in rows
-                          if (r["net"], r["gbits"], r["mode"]) == (net, gbits, mode[0])]
-                axis.plot(*zip(*points), label=mode[0], linestyle="--" if mode[4] else "-")
-            axis.set_xscale("log", base=2)
-            axis.set_title(f"{net}, {gbits} Gb/s")
-            axis.grid(alpha=0.3)
-    axes[0][0].legend(fontsize=7)
-    for axis in axes[-1]:
-        axis.set_xlabel("workers")
-    for line in axes:
-        line[0].set_ylabel("efficiency")
-    figure.tight_layout()
-    figure.savefig(out / "scale.png", dpi=80)
+    draw(rows, out / "scale.png")
     for workers in (16, 128):
         for mode in (MODES[0], MODES[4], MODES[2]):
             for row in rows:

@@ -1,6 +1,8 @@
 // Nesterov's accelerated gradient:
 //   h' = momentum * h + r * g
 //   w  = w - ((1 + momentum) * h' - momentum * h)   where r = rate * lr_mult.
+// With g = 0 the i-th step from now is momentum^(i+1) * h, so n of them make
+//   Coast(n) = momentum * (momentum + momentum^2 + ... + momentum^n).
 #include "common/base/status_macros.h"
 #include "common/optim/gradient_form.h"
 #include "common/optim/rules.h"
@@ -32,6 +34,9 @@ class NesterovRule final : public UpdateRule {
   const char* type() const override { return "Nesterov"; }
   int num_history() const override { return 1; }
   bool linear() const override { return true; }
+  float Coast(int64_t updates) const override {
+    return momentum_ * GeometricSum(momentum_, updates);
+  }
   void Apply(const UpdateStep& step, const BlobMultipliers& blob,
              const GradientForm& form, const Arrays& arrays) const override {
     CheckArrays(arrays, 1);

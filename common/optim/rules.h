@@ -23,6 +23,9 @@ RuleOr MakeAdamRule(const caffe::SolverParameter& solver);
 // InvalidArgument unless low <= value < high; `name` is the solver's field.
 absl::Status CheckRange(const char* name, float value, float low, float high);
 
+// x + x^2 + ... + x^n, whatever x is.
+float GeometricSum(float x, int64_t n);
+
 // CHECKs that the arrays of one Apply agree in length: the caller's bug else.
 void CheckArrays(const UpdateRule::Arrays& arrays, int num_history);
 

@@ -1,6 +1,8 @@
 // SGD with momentum:
 //   h = momentum * h + r * g
 //   w = w - h                          where r = rate * lr_mult.
+// With g = 0 the i-th step from now is momentum^i * h, so n of them make
+//   Coast(n) = momentum + momentum^2 + ... + momentum^n.
 #include "common/base/status_macros.h"
 #include "common/optim/gradient_form.h"
 #include "common/optim/rules.h"
@@ -30,6 +32,9 @@ class SgdRule final : public UpdateRule {
   const char* type() const override { return "SGD"; }
   int num_history() const override { return 1; }
   bool linear() const override { return true; }
+  float Coast(int64_t updates) const override {
+    return GeometricSum(momentum_, updates);
+  }
   void Apply(const UpdateStep& step, const BlobMultipliers& blob,
              const GradientForm& form, const Arrays& arrays) const override {
     CheckArrays(arrays, 1);

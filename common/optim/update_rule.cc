@@ -40,6 +40,12 @@ absl::Status CheckRange(const char* name, float value, float low, float high) {
                                                  low, ", ", high, ")"));
 }
 
+float GeometricSum(float x, int64_t n) {
+  double power = 1, sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += power *= x;
+  return static_cast<float>(sum);
+}
+
 void CheckArrays(const UpdateRule::Arrays& arrays, int num_history) {
   const size_t count = arrays.gradient.size();
   CHECK_EQ(arrays.weights_in.size(), count) << "update of unequal spans";

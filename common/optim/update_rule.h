@@ -50,8 +50,11 @@ class UpdateRule {
   virtual const char* type() const = 0;
   // History arrays per parameter: 1, or 2 (AdaDelta, Adam).
   virtual int num_history() const = 0;
-  // Linear in the gradient: fit for PER_PUSH.
+  // Linear in the gradient: fit for PER_PUSH and for looking ahead.
   virtual bool linear() const = 0;
+  // Without new gradients, history h moves the weights by -Coast(n) * h in n
+  // updates.  REQUIRES: linear().
+  virtual float Coast(int64_t updates) const { return 0; }
 
   // weights_out may equal weights_in.  history[k] has the spans' length.
   struct Arrays {

@@ -86,6 +86,9 @@ struct MessageHeader {
 };
 inline constexpr uint16_t kFlagHasCrc = 1;
 inline constexpr uint16_t kFlagEager = 2;  // values sent unasked
+// Values that never were: what momentum alone would make of version `clock` in
+// `samples` clocks (lookahead).
+inline constexpr uint16_t kFlagPredicted = 8;
 // On the kInit of a chunk's highest slot: the chunk opens for reads once all
 // slots up to it are in, in whatever order they come.
 inline constexpr uint16_t kFlagLastOfInit = 4;

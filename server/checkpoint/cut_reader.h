@@ -28,11 +28,17 @@ class CutReader {
       const Manifest& manifest, const ParamStore& own,
       const std::string& own_directory);
 
-  int num_arrays() const { return manifest_.num_history() + 1; }
+  // Arrays of a chunk: values, then history as Caffe has it, then (PER_PUSH)
+  // that of each worker.
+  int num_arrays() const {
+    return 1 + num_history() + num_worker_histories();
+  }
+  int num_history() const { return manifest_.num_history(); }
+  int num_worker_histories() const { return manifest_.worker_histories(); }
   const ps::SlabLayout& layout() const { return layout_; }
   // Index of the blob, -1 when the cut has none of that name.
   int FindBlob(absl::string_view key) const;
-  // array 0: values; 1..: history.  REQUIRES: the range lies in the blob.
+  // array < num_arrays().  REQUIRES: the range lies in the blob.
   // Every record's checksum is verified as it is read.
   absl::Status Read(int blob, int array, int64_t offset,
                     absl::Span<float> out);

@@ -208,6 +208,9 @@ Manifest Coordinator::ManifestLocked(const Job& job, int64_t clock) const {
   manifest.set_chunk_bytes(static_cast<int32_t>(model.layout.chunk_bytes()));
   const auto rule = UpdateRule::Create(job.spec.solver());
   manifest.set_num_history(rule.ok() ? (*rule)->num_history() : 0);
+  if (job.spec.ssp_update() == control::PER_PUSH) {
+    manifest.set_worker_histories(job.spec.workers());
+  }
   for (const auto& [index, part] : job.cuts.at(clock).parts) {
     Manifest::Part* out = manifest.add_parts();
     out->set_server_id(model.server_ids[index]);

@@ -19,6 +19,7 @@
 #include "common/optim/chunk_update.h"
 #include "common/optim/learning_rate_policy.h"
 #include "common/optim/plateau.h"
+#include "common/ps/consistency.h"
 #include "common/ps/table_wire.h"
 
 namespace cssp {
@@ -104,14 +105,15 @@ absl::Status CheckStraggler(const JobSpec& spec) {
       std::isfinite(factor) && factor >= 1 && factor <= 1000 &&
       (amount.size() == 1 || (absl::SimpleAtod(amount[1], &base_ms) &&
                               base_ms > 0 && base_ms <= 60000)) &&
-      (parts[0] == "rotating" ||
+      (parts[0] == "rotating" || parts[0] == "random" ||
+       parts[0] == "exponential" ||
        (absl::SimpleAtoi(parts[0], &rank) && rank >= 0 &&
         rank < spec.workers()));
   if (well_formed) return absl::OkStatus();
   return Bad("straggler",
              absl::StrCat("'", absl::CEscape(spec.straggler()),
-                          "' is not RANK:FACTOR or rotating:FACTOR, with @MS or "
-                          "without, RANK < ",
+                          "' is not RANK:FACTOR, rotating:, random: or "
+                          "exponential:FACTOR, with @MS or without, RANK < ",
                           spec.workers(), " and FACTOR 1..1000"));
 }
 
@@ -149,6 +151,44 @@ bool SameBlob(const ps::BlobSpec& a, const ps::BlobSpec& b) {
          a.moving_average_fraction == b.moving_average_fraction;
 }
 
+absl::Status CheckConsistency(const JobSpec& spec) {
+  const bool per_push = spec.ssp_update() == control::PER_PUSH;
+  if (!per_push && spec.ssp_update() != control::PER_CLOCK)
+    return Bad("ssp_update", "known are PER_CLOCK and PER_PUSH");
+  RETURN_IF_ERROR(CheckRange("staleness", spec.staleness(), ps::kAsync,
+                             kMaxStaleness));
+  if (spec.staleness() == ps::kAsync && !per_push)
+    return Bad("staleness",
+               "-1 (no bound but max_ahead) needs ssp_update PER_PUSH");
+  RETURN_IF_ERROR(CheckRange("max_ahead", spec.max_ahead(), 0, kMaxStaleness));
+  if (spec.max_ahead() > 0 && spec.max_ahead() < spec.staleness())
+    return Bad("max_ahead", absl::StrCat(spec.max_ahead(),
+                                         " is less than the staleness, ",
+                                         spec.staleness()));
+  if (!control::StalenessLr_IsValid(spec.staleness_lr()))
+    return Bad("staleness_lr", "known are NONE, INV and SQRT");
+  if (spec.tables_size() > 0) {
+    if (spec.staleness() < 0 || per_push || spec.lookahead())
+      return Bad("tables", "they have a staleness of 0 or more, and no "
+                           "ssp_update or lookahead");
+    return absl::OkStatus();
+  }
+  if (!per_push && !spec.lookahead()) return absl::OkStatus();
+  auto made = ChunkUpdate::Create(spec.solver());
+  RETURN_IF_ERROR(Annotate(made.status(), "solver"));
+  const std::unique_ptr<ChunkUpdate> update = *std::move(made);
+  if (spec.lookahead() && !update->rule().linear())
+    return Bad("lookahead", absl::StrCat("it predicts by momentum: SGD or "
+                                         "Nesterov, not ",
+                                         update->rule().type()));
+  if (!per_push) return absl::OkStatus();
+  RETURN_IF_ERROR(Annotate(update->CheckSeparable(), "solver"));
+  if (spec.solver().lr_policy() == "plateau")
+    return Bad("solver", "lr_policy plateau follows a clock's mean loss, which "
+                         "ssp_update PER_PUSH does not have");
+  return absl::OkStatus();
+}
+
 void RandomBytes(void* out, size_t size) {
   CHECK_EQ(getrandom(out, size, 0), static_cast<ssize_t>(size))
       << "the kernel gives up to 256 random bytes whole";
@@ -158,18 +198,11 @@ void RandomBytes(void* out, size_t size) {
 
 absl::Status ValidateJobSpec(const JobSpec& spec) {
   RETURN_IF_ERROR(CheckRange("workers", spec.workers(), 1, kMaxWorkers));
-  RETURN_IF_ERROR(CheckRange("staleness", spec.staleness(), 0, kMaxStaleness));
+  RETURN_IF_ERROR(CheckConsistency(spec));
   if (!std::isfinite(spec.fresh_wait()) || spec.fresh_wait() < 0 ||
       spec.fresh_wait() > 100)
     return Bad("fresh_wait", absl::StrCat(spec.fresh_wait(),
                                           " is not a share in 0..100"));
-  if (spec.ssp_update() == control::PER_PUSH)
-    return absl::UnimplementedError(
-        "ssp_update: PER_PUSH is not supported yet; use PER_CLOCK");
-  if (spec.ssp_update() != control::PER_CLOCK)
-    return Bad("ssp_update", "known are PER_CLOCK and PER_PUSH");
-  if (spec.lazy_pull())
-    return absl::UnimplementedError("lazy_pull is not supported yet");
   if (spec.durability() != control::CHECKPOINT &&
       spec.durability() != control::LOG)
     return Bad("durability", "known are CHECKPOINT and LOG");
@@ -180,6 +213,11 @@ absl::Status ValidateJobSpec(const JobSpec& spec) {
     return Bad("checkpoint_seconds", "must be >= 0");
   RETURN_IF_ERROR(CheckRange("keep_checkpoints", spec.keep_checkpoints(), 0,
                              1000));
+  if (spec.durability() == control::LOG &&
+      spec.ssp_update() == control::PER_PUSH)
+    return absl::UnimplementedError(
+        "durability LOG with ssp_update PER_PUSH is not supported yet; use "
+        "CHECKPOINT");
   if (spec.chunk_bytes() != 0)
     RETURN_IF_ERROR(CheckRange("chunk_bytes", spec.chunk_bytes(),
                                ps::SlabLayout::kBlock * 4, 4 << 20));
@@ -195,7 +233,11 @@ absl::Status ValidateJobSpec(const JobSpec& spec) {
 }
 
 JobSpec NormalisedSpec(JobSpec spec) {
-  if (spec.tables_size() == 0) return spec;
+  if (spec.tables_size() == 0) {
+    spec.set_max_ahead(ps::BoundsOf(spec).max_ahead);
+    spec.set_staleness_lr(ps::StalenessLrOf(spec));
+    return spec;
+  }
   caffe::SolverParameter& solver = *spec.mutable_solver();
   solver.Clear();
   solver.set_base_lr(1);

@@ -20,7 +20,8 @@ inline constexpr int kMaxStaleness = 1000;
 // listed again here.
 absl::Status ValidateJobSpec(const control::JobSpec& spec);
 
-// As a job runs it: a job of tables gets a solver that never stops and keeps no
+// As a job runs it: defaults of max_ahead and staleness_lr are written out, so
+// that they are recorded; a job of tables gets a solver that never stops and keeps no
 // snapshots, so that clocks and membership are those of any job.
 control::JobSpec NormalisedSpec(control::JobSpec spec);
 

@@ -14,6 +14,11 @@ namespace {
 
 using control::JobStatus;
 
+std::string StalenessText(const control::JobSpec& spec) {
+  if (spec.staleness() >= 0) return absl::StrCat(spec.staleness());
+  return absl::StrCat("async (max_ahead ", spec.max_ahead(), ")");
+}
+
 std::string WorkerLine(const control::WorkerStatus& worker) {
   std::string line = absl::StrFormat(
       "  worker %-3d %-8s clock %-8d %8.0f images/s  waiting %4.1f %%  %s pid %d",
@@ -114,7 +119,7 @@ std::string JobsTable(const control::ListJobsResponse& jobs) {
                                  job.spec().solver().max_iter()),
                     absl::StrFormat("%.4f", job.loss()),
                     absl::StrCat(job.spec().workers()),
-                    absl::StrCat(job.spec().staleness()), job.message()});
+                    StalenessText(job.spec()), job.message()});
   return Table(rows);
 }
 
@@ -133,10 +138,10 @@ std::string DescribeText(const JobStatus& job) {
   const control::JobSpec& spec = job.spec();
   std::string text = absl::StrFormat(
       "job        %s (%s)\nsolver     %s, %s, seed %d\nworkers    %d, staleness "
-      "%d, %s, fresh_wait %g\nclock      %d of %d (from %d), fastest %d\nloss       "
+      "%s, %s, fresh_wait %g\nclock      %d of %d (from %d), fastest %d\nloss       "
       "%.6g\n",
       job.job_id(), StateText(job.state()), spec.solver_path(),
-      spec.solver().type(), spec.seed(), spec.workers(), spec.staleness(),
+      spec.solver().type(), spec.seed(), spec.workers(), StalenessText(spec),
       control::SspUpdate_Name(spec.ssp_update()), spec.fresh_wait(),
       job.clock(), spec.solver().max_iter(), job.start_clock(),
       job.max_clock(), job.loss());

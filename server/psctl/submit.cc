@@ -10,6 +10,7 @@
 #include <system_error>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -18,6 +19,7 @@
 #include "absl/time/time.h"
 #include "common/base/status_macros.h"
 #include "common/model_file/prototxt.h"
+#include "common/ps/consistency.h"
 #include "server/psctl/follow.h"
 #include "server/psctl/launcher.h"
 #include "server/psctl/output.h"
@@ -42,10 +44,38 @@ absl::StatusOr<std::string> AbsoluteFiles(const std::string& flag,
 
 absl::StatusOr<control::SspUpdate> ParseUpdate(const std::string& name) {
   control::SspUpdate update;
-  if (name == "async") return control::PER_PUSH;
-  if (control::SspUpdate_Parse(name, &update)) return update;
+  if (control::SspUpdate_Parse(absl::AsciiStrToUpper(name), &update))
+    return update;
   return absl::InvalidArgumentError(absl::StrCat(
-      "--ssp_update ", name, ": known are PER_CLOCK, PER_PUSH and async"));
+      "--ssp_update ", name, ": known are per_clock and per_push"));
+}
+
+absl::StatusOr<control::StalenessLr> ParseStalenessLr(const std::string& name) {
+  control::StalenessLr kind;
+  const std::string whole =
+      absl::StrCat("STALENESS_LR_", absl::AsciiStrToUpper(name));
+  if (control::StalenessLr_Parse(whole, &kind)) return kind;
+  return absl::InvalidArgumentError(absl::StrCat(
+      "--staleness_lr ", name, ": known are default, none, inv and sqrt"));
+}
+
+absl::Status SetConsistency(const SubmitOptions& options,
+                            control::JobSpec* spec) {
+  ASSIGN_OR_RETURN(const control::SspUpdate update,
+                   ParseUpdate(options.ssp_update));
+  ASSIGN_OR_RETURN(const control::StalenessLr staleness_lr,
+                   ParseStalenessLr(options.staleness_lr));
+  if (options.async && options.staleness > 0)
+    return absl::InvalidArgumentError(
+        "--async and --staleness: a job without a bound has none");
+  spec->set_ssp_update(options.async ? control::PER_PUSH : update);
+  spec->set_staleness(options.async ? ps::kAsync : options.staleness);
+  spec->set_max_ahead(options.max_ahead);
+  spec->set_lazy_pull(options.lazy_pull);
+  spec->set_lookahead(options.lookahead);
+  spec->set_staleness_lr(staleness_lr);
+  spec->set_fresh_wait(options.fresh_wait);
+  return absl::OkStatus();
 }
 
 // NAME:ROWSxWIDTH[:sparse=N][:s=N]
@@ -253,8 +283,18 @@ void AddSubmitFlags(SubmitOptions* o, FlagSet* flags) {
   flags->Add("name", &o->name, "of the job; default: the net's");
   flags->Add("request_id", &o->request_id, "submitting it twice is one job");
   flags->Add("workers", &o->workers, "number of workers");
-  flags->Add("staleness", &o->staleness, "clocks that a read may be behind");
-  flags->Add("ssp_update", &o->ssp_update, "PER_CLOCK, PER_PUSH or async");
+  flags->Add("staleness", &o->staleness,
+             "clocks that a read may be behind; -1: only max_ahead bounds them");
+  flags->Add("ssp_update", &o->ssp_update, "per_clock or per_push");
+  flags->Add("async", &o->async, "short for ssp_update per_push, staleness -1");
+  flags->Add("max_ahead", &o->max_ahead,
+             "clocks ahead of the slowest, whatever the staleness; 0: default");
+  flags->Add("lazy_pull", &o->lazy_pull,
+             "values are pulled when they are needed, not sent at once");
+  flags->Add("lookahead", &o->lookahead,
+             "late readers get what momentum predicts (SGD, Nesterov)");
+  flags->Add("staleness_lr", &o->staleness_lr,
+             "rate by observed staleness t: none, inv (1/t) or sqrt");
   flags->Add("fresh_wait", &o->fresh_wait,
              "share of the median clock to wait for fresh values");
   flags->Add("seed", &o->seed, "where the solver has no random_seed");
@@ -265,7 +305,8 @@ void AddSubmitFlags(SubmitOptions* o, FlagSet* flags) {
   flags->Add("backup", &o->backup,
              "backup workers: a clock is the mean of the first workers - N");
   flags->Add("straggler", &o->straggler,
-             "test aid: RANK:FACTOR or rotating:FACTOR");
+             "test aid: RANK:FACTOR, rotating:, random: or exponential:FACTOR, "
+             "[@MS]");
   flags->Add("resume", &o->resume, "checkpoint JOB/CLOCK to go on from");
   flags->Add("weights", &o->weights, ".caffemodel files, comma-separated");
   flags->Add("snapshot", &o->snapshot, ".solverstate to go on from");
@@ -308,14 +349,10 @@ absl::StatusOr<control::JobSpec> MakeJobSpec(const SubmitOptions& options) {
   } else {
     RETURN_IF_ERROR(ParseTables(options.tables, &spec));
   }
-  ASSIGN_OR_RETURN(const control::SspUpdate update,
-                   ParseUpdate(options.ssp_update));
-  spec.set_ssp_update(update);
+  RETURN_IF_ERROR(SetConsistency(options, &spec));
   spec.set_name(options.name);
   spec.set_request_id(options.request_id);
   spec.set_workers(options.workers);
-  spec.set_staleness(options.staleness);
-  spec.set_fresh_wait(options.fresh_wait);
   spec.set_seed(options.seed);
   spec.set_chunk_bytes(options.chunk_bytes);
   spec.set_threads(options.threads);

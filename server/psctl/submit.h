@@ -19,6 +19,10 @@ struct SubmitOptions {
   int32_t workers = 1;
   int32_t staleness = 0;
   std::string ssp_update = "PER_CLOCK";
+  bool async = false;
+  int32_t max_ahead = 0;
+  bool lazy_pull = false, lookahead = false;
+  std::string staleness_lr = "default";
   double fresh_wait = 0.25;
   int64_t seed = 0;
   int32_t chunk_bytes = 0;

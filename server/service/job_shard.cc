@@ -7,17 +7,15 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/crc.h"
 #include "common/base/status_macros.h"
+#include "common/ps/consistency.h"
 #include "common/ps/layout_proto.h"
 #include "proto/checkpoint.pb.h"
-#include "server/checkpoint/cut_reader.h"
 #include "server/service/float_arena.h"
 #include "server/service/metrics.h"
 
 namespace cssp {
 namespace {
 
-// Room for orders that raise the staleness of a running job.
-constexpr int kMinMaxStaleness = 4;
 // What a worker of a job of tables may have under way to this server.
 constexpr int64_t kTableCredit = int64_t{32} << 20;
 
@@ -28,10 +26,12 @@ ShardOptions OptionsFrom(const control::OpenShardRequest& request) {
   // Nobody waits for clocks or cuts of a shard that holds tables only.
   if (spec.tables_size() > 0) options.solver.set_max_iter(0);
   options.workers = spec.workers();
-  options.staleness = spec.staleness();
-  options.max_staleness = std::max(spec.staleness(), kMinMaxStaleness);
+  const ps::Bounds bounds = ps::BoundsOf(spec);
+  options.staleness = bounds.staleness;
+  options.max_staleness = bounds.max_ahead;
   options.update = spec.ssp_update();
-  options.lazy_pull = spec.lazy_pull();
+  options.staleness_lr = ps::StalenessLrOf(spec);
+  options.lookahead = spec.lookahead();
   options.wait_for_dead = spec.wait_for_dead();
   options.backup = spec.backup();
   options.keep_previous =
@@ -127,31 +127,44 @@ absl::Status JobShard::Restore(const control::OpenShardRequest& request,
   ASSIGN_OR_RETURN(std::unique_ptr<CutReader> reader,
                    CutReader::Open(manifest, *store, store_directory));
   const int last = shard_->num_history();
-  if (reader->num_arrays() != last + 1) {
+  if (reader->num_history() != last) {
     return absl::InvalidArgumentError(
-        absl::StrCat("it has ", reader->num_arrays() - 1,
+        absl::StrCat("it has ", reader->num_history(),
                      " history arrays, this solver needs ", last));
   }
-  const ps::SlabLayout& layout = shard_->layout();
+  // As many workers as then: each gets its own momentum back.  Else the sum
+  // over workers, slot 1, goes on.
+  const int each = shard_->worker_histories();
+  const bool own = each > 0 && reader->num_worker_histories() == each;
   std::vector<float> floats;
-  for (const ChunkState& state : shard_->chunks()) {
-    const ps::Chunk& chunk = layout.chunks()[state.id];
-    for (int slot = 0; slot <= last; ++slot) {
-      floats.assign(chunk.count, 0);
-      for (const ps::Segment& segment : chunk.segments) {
-        const ps::BlobSpec& blob = layout.blobs()[segment.blob];
-        const int from = reader->FindBlob(blob.key);
-        if (from < 0 || reader->layout().blobs()[from].count != blob.count) {
-          return absl::InvalidArgumentError(
-              absl::StrCat("it has no parameter '", blob.key, "' of ",
-                           blob.count, " floats"));
-        }
-        RETURN_IF_ERROR(reader->Read(from, slot, segment.blob_offset,
-                                     absl::MakeSpan(floats).subspan(
-                                         segment.chunk_offset, segment.count)));
-      }
-      shard_->Restore(state.id, slot, floats, slot == last);
+  for (const ChunkState& chunk : shard_->chunks()) {
+    for (int rank = 0; own && rank < each; ++rank) {
+      RETURN_IF_ERROR(ReadCut(*reader, chunk.id, 1 + last + rank, &floats));
+      shard_->RestoreWorkerHistory(chunk.id, rank, floats);
     }
+    for (int slot = own ? 0 : last; slot >= 0; --slot) {
+      RETURN_IF_ERROR(ReadCut(*reader, chunk.id, slot, &floats));
+      shard_->Restore(chunk.id, slot, floats, slot == (own ? 0 : last));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status JobShard::ReadCut(CutReader& reader, int chunk, int array,
+                               std::vector<float>* floats) const {
+  const ps::SlabLayout& layout = shard_->layout();
+  floats->assign(layout.chunks()[chunk].count, 0);
+  for (const ps::Segment& segment : layout.chunks()[chunk].segments) {
+    const ps::BlobSpec& blob = layout.blobs()[segment.blob];
+    const int from = reader.FindBlob(blob.key);
+    if (from < 0 || reader.layout().blobs()[from].count != blob.count) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("it has no parameter '", blob.key, "' of ", blob.count,
+                       " floats"));
+    }
+    RETURN_IF_ERROR(reader.Read(from, array, segment.blob_offset,
+                                absl::MakeSpan(*floats).subspan(
+                                    segment.chunk_offset, segment.count)));
   }
   return absl::OkStatus();
 }
@@ -196,8 +209,8 @@ uint32_t JobShard::ValuesCrc(const ps::MessageHeader& header,
   const absl::Span<const uint8_t> bytes = values.bytes();
   if (header.slot != 0) return Crc32c(bytes.data(), bytes.size());
   CachedCrc& cached = crcs_[header.chunk];
-  if (cached.version != header.clock) {
-    cached = {header.clock, Crc32c(bytes.data(), bytes.size())};
+  if (cached.taking != values.taking()) {
+    cached = {values.taking(), Crc32c(bytes.data(), bytes.size())};
   }
   return cached.crc;
 }

@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "common/transport/transport.h"
 #include "proto/control.pb.h"
+#include "server/checkpoint/cut_reader.h"
 #include "server/service/job_tables.h"
 #include "server/shard/shard.h"
 #include "server/storage/param_store.h"
@@ -71,7 +72,7 @@ class JobShard : private ShardOutput {
   const std::string& token() const { return token_; }
   // Bytes that one worker may have under way to this server.
   int64_t credit() const { return credit_; }
-  // CRC of the current values of `chunk`, computed once a version.
+  // CRC of the values, computed once for all readers.
   uint32_t ValuesCrc(const ps::MessageHeader& header, const BufferRef& values);
   // What has been counted since the last call is added to `metrics`.
   void ReportMetrics(ShardHostMetrics& metrics);
@@ -88,7 +89,7 @@ class JobShard : private ShardOutput {
 
  private:
   struct CachedCrc {
-    int64_t version = -1;
+    uint64_t taking = 0;  // of the values' buffer
     uint32_t crc = 0;
   };
 
@@ -96,6 +97,9 @@ class JobShard : private ShardOutput {
   absl::Status Restore(const control::OpenShardRequest& request,
                        const ParamStore* store,
                        const std::string& store_directory);
+  // One array of a chunk of ours, from whatever chunks hold it.
+  absl::Status ReadCut(CutReader& reader, int chunk, int array,
+                       std::vector<float>* floats) const;
 
   void SendValues(PeerId peer, const ps::MessageHeader& header,
                   BufferRef values) override {

@@ -9,6 +9,7 @@ struct PooledBuffer {
   BufferPoolCore* pool = nullptr;
   PooledBuffer* next_free = nullptr;
   int64_t references = 0;
+  uint64_t taking = 0;
   std::shared_ptr<float> memory;
 };
 
@@ -16,6 +17,7 @@ struct BufferPoolCore {
   int64_t floats = 0;
   FloatMemory memory;
   int64_t made = 0;
+  uint64_t takings = 0;
   PooledBuffer* free = nullptr;
   bool orphaned = false;  // the pool is gone; goes with its last buffer
 };
@@ -63,6 +65,8 @@ absl::Span<uint8_t> BufferRef::bytes() const {
           static_cast<size_t>(buffer_->pool->floats) * sizeof(float)};
 }
 
+uint64_t BufferRef::taking() const { return buffer_->taking; }
+
 BufferPool::BufferPool(int64_t floats, FloatMemory memory)
     : core_(new BufferPoolCore{.floats = floats,
                                .memory = std::move(memory)}) {}
@@ -93,6 +97,7 @@ BufferRef BufferPool::Take() {
     ++core_->made;
   }
   buffer->references = 1;
+  buffer->taking = ++core_->takings;
   return BufferRef(buffer);
 }
 

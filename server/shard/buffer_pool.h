@@ -39,6 +39,8 @@ class BufferRef {
   // REQUIRES: holds a buffer.
   absl::Span<float> floats() const;
   absl::Span<uint8_t> bytes() const;
+  // Which Take() of its pool gave it: other contents, another number.
+  uint64_t taking() const;
 
  private:
   friend class BufferPool;

@@ -21,6 +21,7 @@ using PeerId = uint64_t;
 struct Part {
   int64_t clock = -1;
   uint32_t samples = 0;
+  int64_t age = 0;  // clock - based_on: clocks that its values were behind
   BufferRef gradient;
 };
 
@@ -63,6 +64,7 @@ struct ChunkState {
   bool summed = false;             // `mean` waits for the other shards' norms
   BufferRef mean;
   bool hollow = false;             // `mean` is of nobody's: values stay
+  float rate_factor = 1;           // of `mean` (staleness_lr)
   uint64_t init_slots = 0;         // bit i: slot i initialised
   int init_last = -1;              // highest slot that will be
   std::vector<ParkedPull> parked;  // by rank

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/container/inlined_vector.h"
+#include "common/ps/consistency.h"
 
 namespace cssp {
 namespace {
@@ -104,6 +105,7 @@ void PerClockShard::OnPart(ChunkState& chunk, int rank) {
 void PerClockShard::Sum(ChunkState& chunk) {
   absl::InlinedVector<const float*, 16> parts;
   absl::InlinedVector<uint32_t, 16> samples;
+  double factors = 0, all_samples = 0;
   const int64_t clock = chunk.version;
   chunk.mean.Reset();
   for (int rank = 0; rank < options_.workers; ++rank) {
@@ -114,6 +116,9 @@ void PerClockShard::Sum(ChunkState& chunk) {
       if (parts.empty()) chunk.mean = part.gradient;
       parts.push_back(part.gradient.floats().data());
       samples.push_back(part.samples);
+      all_samples += part.samples;
+      factors += part.samples *
+                 double{ps::StalenessFactor(options_.staleness_lr, part.age)};
     } else if (orders_.IsMember(rank, clock) &&
                clock < clocks_.finished_at(rank)) {
       ++counters_.incomplete;
@@ -121,6 +126,9 @@ void PerClockShard::Sum(ChunkState& chunk) {
   }
   chunk.hollow = parts.empty();
   if (chunk.hollow) chunk.mean = chunk.part_pool.Take();
+  // By samples, as the gradients are.
+  chunk.rate_factor =
+      chunk.hollow ? 1 : static_cast<float>(factors / all_samples);
   const absl::Span<float> mean = chunk.mean.floats();
   const bool equal =
       std::all_of(samples.begin(), samples.end(),
@@ -130,10 +138,10 @@ void PerClockShard::Sum(ChunkState& chunk) {
   } else if (equal) {
     SumParts(parts, 1.0f / static_cast<float>(parts.size()), mean);
   } else {
-    double total = 0;
-    for (uint32_t n : samples) total += n;
     absl::InlinedVector<float, 16> weights;
-    for (uint32_t n : samples) weights.push_back(static_cast<float>(n / total));
+    for (uint32_t n : samples) {
+      weights.push_back(static_cast<float>(n / all_samples));
+    }
     WeightedSumParts(parts, weights, mean);
   }
   for (int rank = 0; rank < options_.workers; ++rank) {
@@ -156,7 +164,8 @@ void PerClockShard::Apply(ChunkState& chunk, const UpdateScales& scales) {
     history.push_back(array.floats().data());
   }
   const int plateau_step = plateau_ ? plateau_->state().step : 0;
-  const UpdateStep step = {.rate = rates_.Rate(chunk.version, plateau_step),
+  const UpdateStep step = {.rate = rates_.Rate(chunk.version, plateau_step) *
+                                   chunk.rate_factor,
                            .update = chunk.version};
   update_->Apply(step, scales, chunk.segments, chunk.values.floats(),
                  next.floats(), absl::MakeSpan(history), chunk.mean.floats());
@@ -350,6 +359,22 @@ int64_t PerClockShard::NextNeeded(const ChunkState& chunk, int rank) const {
   }
   // The tick brings the loss, which the clock waits for.
   return plateau_ ? std::min(clock, clocks_.done(rank)) : clock;
+}
+
+int64_t PerClockShard::LookAhead(const ChunkState& chunk, int64_t target,
+                                 Momentum* weighed) const {
+  const int64_t late = target - chunk.version;
+  if (late <= 0) return 0;
+  weighed->emplace_back(update_->rule().Coast(late),
+                        chunk.history[0].floats().data());
+  return late;
+}
+
+// Whoever has pushed its part of a clock reads for the next.
+int64_t PerClockShard::NextRead(const ChunkState& chunk, int rank) const {
+  int64_t next = chunk.version;
+  while (chunk.Holds(rank, next)) ++next;
+  return next;
 }
 
 std::optional<PlateauState> PerClockShard::plateau() const {

@@ -41,6 +41,7 @@ class PerClockShard final : public Shard {
   const Contributors* contributors() const override {
     return contributors_.get();
   }
+  ps::Freshness FreshnessFor(const ChunkState& chunk, int rank) const override;
 
  private:
   ps::Reason Admit(const ChunkState& chunk,
@@ -48,13 +49,15 @@ class PerClockShard final : public Shard {
   void OnPart(ChunkState& chunk, int rank) override;
   void OnTick(const control::Tick& tick) override;
   void AdvanceAll() override;
-  ps::Freshness FreshnessFor(const ChunkState& chunk, int rank) const override;
   bool WorthSending(int rank, const ps::Freshness& sent,
                     const ps::Freshness& now) const override;
   void FillHistory(ChunkState& chunk, int slot,
                    absl::Span<const float> floats) override;
   void SaveHistory(ChunkState& chunk, std::vector<BufferRef>* arrays) override;
   int64_t NextNeeded(const ChunkState& chunk, int rank) const override;
+  int64_t LookAhead(const ChunkState& chunk, int64_t target,
+                    Momentum* weighed) const override;
+  int64_t NextRead(const ChunkState& chunk, int rank) const override;
   std::optional<PlateauState> plateau() const override;
 
   // Backup workers (contributors.h).

@@ -6,6 +6,7 @@
 #include "absl/container/inlined_vector.h"
 #include "absl/memory/memory.h"
 #include "common/base/status_macros.h"
+#include "common/ps/consistency.h"
 
 namespace cssp {
 
@@ -125,12 +126,14 @@ void PerPushShard::ApplyClock(int rank) {
     scales = update_->ClipScales(lane.norms[clock]);
     lane.norms.erase(lane.norms.begin(), lane.norms.upper_bound(clock));
   }
-  for (const ChunkState& chunk : table_.chunks()) {
-    if (!chunk.Holds(rank, clock)) continue;
-    lane.samples =
-        chunk.parts[clock % chunk.window * chunk.workers + rank].samples;
-  }
   UpdateStep step{.rate = rates_.Rate(clock), .update = clock};
+  for (ChunkState& chunk : table_.chunks()) {
+    if (!chunk.Holds(rank, clock)) continue;
+    const Part& part = chunk.PartOf(rank, clock);
+    lane.samples = part.samples;
+    step.rate *= ps::StalenessFactor(options_.staleness_lr, part.age);
+    break;  // one slab was read, so its chunks' parts agree
+  }
   step.share = ShareOf(rank, clock);
   for (ChunkState& chunk : table_.chunks()) {
     // A tick that covers fewer pushes than chunks: those have no update.
@@ -180,6 +183,20 @@ bool PerPushShard::WorthSending(int rank, const ps::Freshness& sent,
   if (next >= clocks_.finished_at(rank)) return false;
   const int64_t staleness = orders_.Staleness(next);
   return now.FitFor(next, staleness) && !sent.FitFor(next, staleness);
+}
+
+// Each worker's momentum as far as its own clocks are missing.
+int64_t PerPushShard::LookAhead(const ChunkState& chunk, int64_t target,
+                                Momentum* weighed) const {
+  int64_t latest = 0;
+  for (int rank = 0; rank < options_.workers; ++rank) {
+    const int64_t applied = lanes_[rank].applied;
+    if (applied >= target || !Required(rank, applied)) continue;
+    latest = std::max(latest, target - applied);
+    weighed->emplace_back(update_->rule().Coast(target - applied),
+                          chunk.history[rank].floats().data());
+  }
+  return latest;
 }
 
 // Slot 1 is the sum over workers, dealt out evenly.

@@ -46,6 +46,7 @@ class PerPushShard final : public Shard {
   int worker_histories() const override { return options_.workers; }
   void RestoreWorkerHistory(uint32_t chunk, int rank,
                             absl::Span<const float> floats) override;
+  ps::Freshness FreshnessFor(const ChunkState& chunk, int rank) const override;
 
  private:
   struct Lane {
@@ -64,12 +65,16 @@ class PerPushShard final : public Shard {
   void OnPart(ChunkState& chunk, int rank) override { Settle(rank); }
   void OnTick(const control::Tick& tick) override;
   void AdvanceAll() override;
-  ps::Freshness FreshnessFor(const ChunkState& chunk, int rank) const override;
   bool WorthSending(int rank, const ps::Freshness& sent,
                     const ps::Freshness& now) const override;
   void FillHistory(ChunkState& chunk, int slot,
                    absl::Span<const float> floats) override;
   void SaveHistory(ChunkState& chunk, std::vector<BufferRef>* arrays) override;
+  int64_t LookAhead(const ChunkState& chunk, int64_t target,
+                    Momentum* weighed) const override;
+  int64_t NextRead(const ChunkState& chunk, int rank) const override {
+    return lanes_[rank].applied;
+  }
 
   // A push or tick of `rank` is in.
   void Settle(int rank);

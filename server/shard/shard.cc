@@ -71,6 +71,12 @@ absl::StatusOr<std::unique_ptr<Shard>> Shard::Create(ps::SlabLayout layout,
     return PerPushShard::Create(std::move(layout), std::move(options),
                                 std::move(parts), output);
   }
+  if (options.lookahead && !parts.update->rule().linear()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("lookahead predicts by momentum: it needs SGD or "
+                     "Nesterov, not ",
+                     parts.update->rule().type()));
+  }
   return std::unique_ptr<Shard>(
       new PerClockShard(std::move(layout), std::move(options),
                         std::move(parts), output));
@@ -145,7 +151,7 @@ void Shard::Publish(ChunkState& chunk) {
     }
     pull.parked = false;
     --counters_.parked_now;
-    Answer(chunk, rank, pull.sequence);
+    Answer(chunk, rank, pull);
   }
   ReleaseExact(chunk);
   // Another worker is first each time, so nobody is always last.
@@ -160,13 +166,40 @@ void Shard::SendEagerly(ChunkState& chunk, int rank) {
   if (!worker.subscribed || !chunk.ready() || delivery.in_flight > 0) return;
   const ps::Freshness fresh = FreshnessFor(chunk, rank);
   if (!WorthSending(rank, delivery.sent, fresh)) return;
-  delivery = {.in_flight = 1, .sent = fresh};
   ps::MessageHeader header = ValuesHeader(chunk);
-  header.based_on = fresh.own;
   header.flags = ps::kFlagEager;
-  ++counters_.values_sent;
   ++counters_.eager_sent;
-  output_.SendValues(worker.peer, header, chunk.values);
+  // A reader who was late for its last clock is so for its next.
+  const int64_t target =
+      std::max(NextRead(chunk, rank), fresh.row + worker.age);
+  SendTo(chunk, rank, target, header);
+}
+
+// `header` lacks what tells the reader how fresh the values are.
+void Shard::SendTo(ChunkState& chunk, int rank, int64_t target,
+                   ps::MessageHeader header) {
+  const ps::Freshness fresh = FreshnessFor(chunk, rank);
+  Delivery& delivery = chunk.deliveries[rank];
+  ++delivery.in_flight;
+  delivery.sent = fresh;
+  header.based_on = fresh.own;
+  BufferRef values = chunk.values;
+  Momentum momentum;
+  const int64_t ahead =
+      options_.lookahead ? LookAhead(chunk, target, &momentum) : 0;
+  if (ahead > 0) {
+    values = chunk.value_pool.Take();
+    const absl::Span<float> out = values.floats();
+    const absl::Span<const float> now = chunk.values.floats();
+    std::copy(now.begin(), now.end(), out.begin());
+    for (const auto& [factor, history] : momentum) {
+      for (size_t i = 0; i < out.size(); ++i) out[i] -= factor * history[i];
+    }
+    header.flags |= ps::kFlagPredicted;
+    header.samples = static_cast<uint32_t>(ahead);
+  }
+  ++counters_.values_sent;
+  output_.SendValues(workers_[rank].peer, header, std::move(values));
 }
 
 void Shard::CopySegments(const ChunkState& chunk, absl::Span<const float> from,

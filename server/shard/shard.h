@@ -11,8 +11,10 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "common/optim/chunk_update.h"
@@ -61,7 +63,8 @@ struct ShardOptions {
   // workers gradients a chunk.  Raised to `staleness`.
   int max_staleness = 0;
   control::SspUpdate update = control::PER_CLOCK;
-  bool lazy_pull = false;
+  control::StalenessLr staleness_lr = control::STALENESS_LR_NONE;
+  bool lookahead = false;
   bool wait_for_dead = false;
   // Backup workers: a clock is the mean of the first P - backup that complete
   // it (and of who else has by then), decided by the map's server 0.
@@ -167,6 +170,9 @@ class Shard {
   // Arrays that a durable cut holds after those.
   virtual int worker_histories() const { return 0; }
   const std::vector<ChunkState>& chunks() const { return table_.chunks(); }
+  // How fresh the chunk's values are to `rank`.  REQUIRES: ready.
+  virtual ps::Freshness FreshnessFor(const ChunkState& chunk,
+                                     int rank) const = 0;
   int64_t bytes() const { return table_.bytes(); }
   int64_t min_clock() const { return clocks_.min(); }
   int64_t done(int rank) const { return clocks_.done(rank); }
@@ -183,6 +189,7 @@ class Shard {
     bool subscribed = false;
     bool gone = false;
     int64_t due_from = 0;  // first clock to which it contributes
+    int64_t age = 0;       // of the values that its last push was computed on
   };
   struct Parts {  // what Create has made of the options
     std::unique_ptr<ChunkUpdate> update;
@@ -206,9 +213,6 @@ class Shard {
   virtual void OnTick(const control::Tick& tick) = 0;
   // Members or orders have changed: applies what can be applied.
   virtual void AdvanceAll() = 0;
-  // How fresh the chunk's values are to `rank`.  REQUIRES: ready.
-  virtual ps::Freshness FreshnessFor(const ChunkState& chunk,
-                                     int rank) const = 0;
   // Whether a subscriber that was sent `sent` is to get `now` unasked.
   virtual bool WorthSending(int rank, const ps::Freshness& sent,
                             const ps::Freshness& now) const = 0;
@@ -220,6 +224,14 @@ class Shard {
                            std::vector<BufferRef>* arrays) = 0;
   // The first clock that `rank` has to send (again) for this chunk.
   virtual int64_t NextNeeded(const ChunkState& chunk, int rank) const;
+  // History weighed by what it would move without new gradients until `rank`
+  // may begin clock `target`: w - sum is the prediction.  Adds to `weighed`
+  // (factor, array) pairs; gives the clocks looked ahead, 0: none.
+  using Momentum = absl::InlinedVector<std::pair<float, const float*>, 4>;
+  virtual int64_t LookAhead(const ChunkState& chunk, int64_t target,
+                            Momentum* weighed) const = 0;
+  // The clock for which `rank` will read the chunk next, as far as it shows.
+  virtual int64_t NextRead(const ChunkState& chunk, int rank) const = 0;
   // For cuts: where a rate that follows the loss stands.
   virtual std::optional<PlateauState> plateau() const { return std::nullopt; }
 
@@ -262,7 +274,9 @@ class Shard {
   ps::Reason Raise(int rank, uint32_t incarnation);
   void Forget(int rank);
   void Reply(PeerId peer, const ps::MessageHeader& request, ps::Reason reason);
-  void Answer(ChunkState& chunk, int rank, uint32_t sequence);
+  void Answer(ChunkState& chunk, int rank, const ParkedPull& pull);
+  void SendTo(ChunkState& chunk, int rank, int64_t target,
+              ps::MessageHeader header);
   void AnswerPrevious(ChunkState& chunk, int rank, uint32_t sequence);
   void ReleaseExact(ChunkState& chunk);
   ps::MessageHeader ValuesHeader(const ChunkState& chunk) const;

@@ -106,11 +106,12 @@ void Shard::OnPush(PeerId peer, const ps::MessageHeader& header,
   if (reason != ps::Reason::kNone) return;
   Raise(header.rank, header.incarnation);
   ChunkState& chunk = *table_.Find(header.chunk);
-  chunk.PartOf(header.rank, header.clock) = {header.clock, header.samples,
+  const int64_t age = header.clock - header.based_on;
+  chunk.PartOf(header.rank, header.clock) = {header.clock, header.samples, age,
                                              std::move(part)};
   chunk.highest_clock = std::max(chunk.highest_clock, header.clock);
+  workers_[header.rank].age = age;
   ++counters_.pushes;
-  const int64_t age = header.clock - header.based_on;
   ++counters_.staleness[std::min<int64_t>(
       age, ShardCounters::kStalenessBuckets - 1)];
   clocks_.CountPush(header.rank, header.clock);
@@ -165,16 +166,10 @@ ps::MessageHeader Shard::ValuesHeader(const ChunkState& chunk) const {
   return header;
 }
 
-void Shard::Answer(ChunkState& chunk, int rank, uint32_t sequence) {
-  const ps::Freshness fresh = FreshnessFor(chunk, rank);
-  Delivery& delivery = chunk.deliveries[rank];
-  ++delivery.in_flight;
-  delivery.sent = fresh;
+void Shard::Answer(ChunkState& chunk, int rank, const ParkedPull& pull) {
   ps::MessageHeader header = ValuesHeader(chunk);
-  header.based_on = fresh.own;
-  header.sequence = sequence;
-  ++counters_.values_sent;
-  output_.SendValues(workers_[rank].peer, header, chunk.values);
+  header.sequence = pull.sequence;
+  SendTo(chunk, rank, pull.clock, header);
 }
 
 // The values before the last update: all updates of clocks < version - 1.
@@ -208,7 +203,8 @@ void Shard::OnPull(PeerId peer, const ps::MessageHeader& header) {
     if (header.clock < chunk->version && chunk->previous) {
       return AnswerPrevious(*chunk, header.rank, header.sequence);
     }
-    return Answer(*chunk, header.rank, header.sequence);
+    return Answer(*chunk, header.rank,
+                  {.clock = header.clock, .sequence = header.sequence});
   }
   ParkedPull& pull = chunk->parked[header.rank];
   if (pull.parked && pull.clock > header.clock) return;

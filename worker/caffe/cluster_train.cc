@@ -60,6 +60,8 @@ absl::StatusOr<control::JobSpec> MakeSpec(const CaffeFlags& flags,
   spec.set_straggler(flags.straggler);
   spec.set_backup(flags.backup);
   spec.set_lazy_pull(flags.lazy_pull);
+  spec.set_max_ahead(flags.max_ahead);
+  spec.set_lookahead(flags.lookahead);
   spec.set_threads(flags.threads);
   spec.set_solver_path(flags.solver);
   spec.set_snapshot_file(flags.snapshot);

@@ -24,7 +24,8 @@ const char kUsage[] =
 
 const char* const kJobOptions[] = {
     "staleness",   "ssp_update",   "fresh_wait", "straggler",
-    "chunk_bytes", "global_batch", "lazy_pull",  "wait_for_dead", "backup"};
+    "chunk_bytes", "global_batch", "lazy_pull",  "wait_for_dead",
+    "max_ahead",   "lookahead", "backup"};
 
 void AddBvlcFlags(CaffeFlags& f, FlagSet* flags) {
   flags->Add("gpu", &f.gpu,
@@ -57,7 +58,12 @@ void AddOwnFlags(CaffeFlags& f, FlagSet* flags) {
   flags->Add("sync_layers", &f.sync_layers,
              "GPU: wait after every layer, so that a fault names its layer");
   flags->Add("staleness", &f.staleness,
-             "mpirun: clocks that a worker may run ahead of the slowest");
+             "mpirun: clocks that a worker may run ahead of the slowest; -1: "
+             "only max_ahead bounds them");
+  flags->Add("max_ahead", &f.max_ahead,
+             "mpirun: clocks ahead, whatever the staleness; 0: default");
+  flags->Add("lookahead", &f.lookahead,
+             "mpirun: late readers get what momentum predicts");
   flags->Add("ssp_update", &f.ssp_update, "mpirun: PER_CLOCK or PER_PUSH");
   flags->Add("fresh_wait", &f.fresh_wait,
              "mpirun: share of the median clock to wait for the fresh version");

@@ -27,6 +27,8 @@ struct CaffeFlags {
   // Ours, train under mpirun.
   int32_t staleness = 0;
   std::string ssp_update = "PER_CLOCK";
+  int32_t max_ahead = 0;
+  bool lookahead = false;
   double fresh_wait = 0.25;
   std::string straggler;
   int32_t backup = 0;

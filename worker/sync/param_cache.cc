@@ -16,7 +16,7 @@ ParamCache::ParamCache(const ps::SlabLayout& layout, absl::Span<float> slab,
       slab_(slab),
       overtakable_(overtakable),
       arena_(new float[static_cast<size_t>(layout.size()) * kSlots]),
-      installed_(layout.chunks().size(), -1),
+      installed_(layout.chunks().size()),
       read_clock_(layout.chunks().size(), -1),
       changed_clock_(layout.chunks().size(), -1),
       slots_(layout.chunks().size()),
@@ -29,7 +29,8 @@ ParamCache::ParamCache(const ps::SlabLayout& layout, absl::Span<float> slab,
           arena_.get() + layout.size() * k + layout.chunks()[chunk].offset;
 }
 
-float* ParamCache::BeginArrival(int chunk, int64_t version, bool* lost) {
+float* ParamCache::BeginArrival(int chunk, const ps::Freshness& fresh,
+                                bool* lost) {
   absl::MutexLock lock(&mu_);
   *lost = false;
   const int64_t usable = NewestUsableLocked(reading_);
@@ -37,9 +38,10 @@ float* ParamCache::BeginArrival(int chunk, int64_t version, bool* lost) {
   for (Slot& slot : slots_[chunk]) {
     // The same or a newer version, that may be used as well, is here or on its
     // way: nothing is lost.
-    if (slot.state != SlotState::kFree &&
-        (slot.version == version ||
-         (slot.version > version && slot.version <= usable)))
+    const bool same_or_newer = !fresh.NewerThan(slot.fresh);
+    const bool newer = slot.fresh.NewerThan(fresh);
+    if (slot.state != SlotState::kFree && same_or_newer &&
+        (!newer || slot.fresh.row <= usable))
       return nullptr;
     // An older version that waits to be used gives way only when nothing is
     // free.
@@ -47,47 +49,56 @@ float* ParamCache::BeginArrival(int chunk, int64_t version, bool* lost) {
       best = &slot;
     } else if (slot.state == SlotState::kReady &&
                (best == nullptr || (best->state == SlotState::kReady &&
-                                    slot.version < best->version))) {
+                                    best->fresh.NewerThan(slot.fresh)))) {
       best = &slot;
     }
   }
   *lost = best == nullptr;
   if (best == nullptr) return nullptr;
   best->state = SlotState::kReceiving;
-  best->version = version;
+  best->fresh = fresh;
   return best->memory;
 }
 
 void ParamCache::EndArrival(int chunk, const float* memory, bool ok) {
   absl::MutexLock lock(&mu_);
   const int64_t usable = NewestUsableLocked(reading_);
-  int64_t newest = -1;
+  ps::Freshness newest{.row = -1, .own = -1};
   for (Slot& slot : slots_[chunk]) {
     if (slot.memory == memory && slot.state == SlotState::kReceiving)
       slot.state = ok ? SlotState::kReady : SlotState::kFree;
-    if (slot.state == SlotState::kReady && slot.version <= usable)
-      newest = std::max(newest, slot.version);
+    if (slot.state == SlotState::kReady && slot.fresh.row <= usable &&
+        slot.fresh.NewerThan(newest))
+      newest = slot.fresh;
   }
   // Readers never go back: what is older than the newest that they may use is
   // of no use.
   for (Slot& slot : slots_[chunk])
-    if (slot.state == SlotState::kReady && slot.version < newest)
+    if (slot.state == SlotState::kReady && newest.NewerThan(slot.fresh))
       slot.state = SlotState::kFree;
 }
 
-ParamCache::Slot* ParamCache::NewestReadyLocked(int chunk, int64_t clock) {
-  Slot* best = nullptr;
+const ParamCache::Slot* ParamCache::NewestReadyLocked(int chunk,
+                                                      int64_t clock) const {
+  const Slot* best = nullptr;
   const int64_t usable = NewestUsableLocked(clock);
-  for (Slot& slot : slots_[chunk]) {
-    if (slot.state != SlotState::kReady || slot.version > usable) continue;
-    if (best == nullptr || slot.version > best->version) best = &slot;
+  for (const Slot& slot : slots_[chunk]) {
+    if (slot.state != SlotState::kReady || slot.fresh.row > usable) continue;
+    if (best == nullptr || slot.fresh.NewerThan(best->fresh)) best = &slot;
   }
   return best;
 }
 
-int64_t ParamCache::BestLocked(int chunk, int64_t clock) {
+ps::Freshness ParamCache::BestLocked(int chunk, int64_t clock) const {
   const Slot* ready = NewestReadyLocked(chunk, clock);
-  return std::max(installed_[chunk], ready == nullptr ? -1 : ready->version);
+  const ps::Freshness& installed = installed_[chunk];
+  return ready != nullptr && ready->fresh.NewerThan(installed) ? ready->fresh
+                                                               : installed;
+}
+
+bool ParamCache::Fit(int chunk, int64_t clock) const {
+  absl::MutexLock lock(&mu_);
+  return BestLocked(chunk, clock).FitFor(clock, StalenessLocked(clock));
 }
 
 int64_t ParamCache::NewestUsableLocked(int64_t clock) const {
@@ -105,10 +116,11 @@ int64_t ParamCache::StalenessLocked(int64_t clock) const {
 }
 
 absl::Status ParamCache::AwaitLocked(int chunk, int64_t clock,
-                                     int64_t at_least, absl::Time deadline) {
+                                     int64_t staleness, absl::Time deadline) {
   const auto there = [&]() ABSL_SHARED_LOCKS_REQUIRED(mu_) {
     mu_.AssertHeld();
-    return !failure_.ok() || BestLocked(chunk, clock) >= at_least;
+    return !failure_.ok() ||
+           BestLocked(chunk, clock).FitFor(clock, staleness);
   };
   mu_.AwaitWithDeadline(absl::Condition(&there), deadline);
   return failure_;
@@ -118,7 +130,7 @@ absl::StatusOr<ParamCache::Read> ParamCache::Install(
     int chunk, int64_t clock, absl::Time fresh_deadline, TimeSource& time) {
   Read read;
   if (read_clock_[chunk] == clock) {
-    read.version = installed_[chunk];
+    read.version = installed_[chunk].row;
     read.changed = changed_clock_[chunk] == clock;
     return read;
   }
@@ -127,18 +139,18 @@ absl::StatusOr<ParamCache::Read> ParamCache::Install(
     absl::MutexLock lock(&mu_);
     RETURN_IF_ERROR(failure_);
     reading_ = std::max(reading_, clock);
-    const int64_t bound = std::max<int64_t>(0, clock - StalenessLocked(clock));
     const absl::Time begin = time.Now();
-    RETURN_IF_ERROR(AwaitLocked(chunk, clock, bound, absl::InfiniteFuture()));
+    RETURN_IF_ERROR(AwaitLocked(chunk, clock, StalenessLocked(clock),
+                                absl::InfiniteFuture()));
     const absl::Time met = time.Now();
-    if (BestLocked(chunk, clock) < clock && met < fresh_deadline) {
-      RETURN_IF_ERROR(AwaitLocked(chunk, clock, clock,
+    if (!BestLocked(chunk, clock).FitFor(clock, 0) && met < fresh_deadline) {
+      RETURN_IF_ERROR(AwaitLocked(chunk, clock, 0,
                                   absl::Now() + (fresh_deadline - met)));
       read.waited_fresh = time.Now() - met;
     }
     read.waited = (met - begin) + read.waited_fresh;
-    slot = NewestReadyLocked(chunk, clock);
-    if (slot != nullptr && slot->version <= installed_[chunk]) {
+    slot = const_cast<Slot*>(NewestReadyLocked(chunk, clock));
+    if (slot != nullptr && !slot->fresh.NewerThan(installed_[chunk])) {
       slot->state = SlotState::kFree;
       slot = nullptr;
     }
@@ -149,24 +161,28 @@ absl::StatusOr<ParamCache::Read> ParamCache::Install(
     std::memcpy(&slab_[where.offset], slot->memory,
                 static_cast<size_t>(where.count) * sizeof(float));
     absl::MutexLock lock(&mu_);
-    installed_[chunk] = slot->version;
+    installed_[chunk] = slot->fresh;
     slot->state = SlotState::kFree;
     changed_clock_[chunk] = clock;
     read.changed = true;
   }
   read_clock_[chunk] = clock;
   read.first = true;
-  read.version = installed_[chunk];
+  read.version = installed_[chunk].row;
   return read;
 }
 
 int64_t ParamCache::oldest_installed() const {
-  return *std::min_element(installed_.begin(), installed_.end());
+  int64_t oldest = std::numeric_limits<int64_t>::max();
+  for (const ps::Freshness& fresh : installed_)
+    oldest = std::min(oldest, fresh.row);
+  return oldest;
 }
 
 void ParamCache::SetInstalled(int64_t version) {
   absl::MutexLock lock(&mu_);
-  std::fill(installed_.begin(), installed_.end(), version);
+  std::fill(installed_.begin(), installed_.end(),
+            ps::Freshness{.row = version, .own = version});
 }
 
 void ParamCache::SetStaleness(int64_t staleness, int64_t clock) {
@@ -183,12 +199,14 @@ void ParamCache::Fail(absl::Status status) {
   if (failure_.ok()) failure_ = std::move(status);
 }
 
-int64_t ParamCache::newest(int chunk) const {
+ps::Freshness ParamCache::newest(int chunk) const {
   absl::MutexLock lock(&mu_);
-  int64_t newest = -1;
-  for (const Slot& slot : slots_[chunk])
-    if (slot.state == SlotState::kReady || slot.state == SlotState::kInstalling)
-      newest = std::max(newest, slot.version);
+  ps::Freshness newest{.row = -1, .own = -1};
+  for (const Slot& slot : slots_[chunk]) {
+    const bool here = slot.state == SlotState::kReady ||
+                      slot.state == SlotState::kInstalling;
+    if (here && slot.fresh.NewerThan(newest)) newest = slot.fresh;
+  }
   return newest;
 }
 

@@ -17,6 +17,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "common/base/time_source.h"
+#include "common/ps/freshness.h"
 #include "common/ps/slab_layout.h"
 
 namespace cssp {
@@ -25,7 +26,9 @@ namespace cssp {
 // both touch the arrays outside the lock, never the same slot.
 //
 // Invariants, for a read of clock c with staleness s:
-// 1. the version v installed fulfils c - s <= v <= c (overtakable, or after
+// 1. what is installed holds every update of clocks < c - s and, in PER_PUSH,
+//    all of the worker's own of clocks < c (ps::Freshness); in PER_CLOCK it is
+//    a version v with c - s <= v <= c (overtakable, or after
 //    AdmitNewer: c - s <= v);
 // 2. a chunk keeps one version for the whole of a clock;
 // 3. a slot is free, receiving, ready or being installed.
@@ -40,15 +43,17 @@ class ParamCache {
   // ---- comm thread ----
   // Memory for an arriving version.  Null: the same or a newer one is there or
   // on its way, or (`*lost` true) all slots are in use: ask for it again.
-  float* BeginArrival(int chunk, int64_t version, bool* lost)
+  float* BeginArrival(int chunk, const ps::Freshness& fresh, bool* lost)
       ABSL_LOCKS_EXCLUDED(mu_);
   // The array is complete, or (`ok` false) will never be.
   void EndArrival(int chunk, const float* memory, bool ok)
       ABSL_LOCKS_EXCLUDED(mu_);
 
   // ---- training thread ----
+  // Whether a read of `clock` would go through now without a wait.
+  bool Fit(int chunk, int64_t clock) const ABSL_LOCKS_EXCLUDED(mu_);
   struct Read {
-    int64_t version = 0;
+    int64_t version = 0;  // clocks of which every update is in
     bool changed = false;          // its slab contents are new in this clock
     bool first = false;            // first read of this chunk in this clock
     absl::Duration waited;         // all of it
@@ -60,7 +65,7 @@ class ParamCache {
                                absl::Time fresh_deadline, TimeSource& time)
       ABSL_LOCKS_EXCLUDED(mu_);
   // Version in the slab, -1 before the first.
-  int64_t installed(int chunk) const { return installed_[chunk]; }
+  int64_t installed(int chunk) const { return installed_[chunk].row; }
   // Oldest version in the slab over all chunks.
   int64_t oldest_installed() const;
 
@@ -74,30 +79,30 @@ class ParamCache {
   void AdmitNewer(int64_t version) ABSL_LOCKS_EXCLUDED(mu_);
   // Ends every wait, now and later, with `status`.
   void Fail(absl::Status status) ABSL_LOCKS_EXCLUDED(mu_);
-  // Newest version held or installed: what a reconnecting client has.
-  int64_t newest(int chunk) const ABSL_LOCKS_EXCLUDED(mu_);
+  // Newest that has arrived and is not yet installed.
+  ps::Freshness newest(int chunk) const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   enum class SlotState { kFree, kReceiving, kReady, kInstalling };
   struct Slot {
     SlotState state = SlotState::kFree;
-    int64_t version = -1;
+    ps::Freshness fresh;
     float* memory = nullptr;
   };
   static constexpr int kSlots = 3;
   using Slots = std::array<Slot, kSlots>;
 
-  Slot* NewestReadyLocked(int chunk, int64_t clock)
+  const Slot* NewestReadyLocked(int chunk, int64_t clock) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Newest version a read of `clock` could use, in slab or slots; -1: none.
-  int64_t BestLocked(int chunk, int64_t clock)
+  // Newest that a read of `clock` could use, in slab or slots.
+  ps::Freshness BestLocked(int chunk, int64_t clock) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Newest version that a reader of `clock` may use.
   int64_t NewestUsableLocked(int64_t clock) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   int64_t StalenessLocked(int64_t clock) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  absl::Status AwaitLocked(int chunk, int64_t clock, int64_t at_least,
+  absl::Status AwaitLocked(int chunk, int64_t clock, int64_t staleness,
                            absl::Time deadline)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
@@ -105,7 +110,7 @@ class ParamCache {
   const absl::Span<float> slab_;
   const bool overtakable_;
   std::unique_ptr<float[]> arena_;
-  std::vector<int64_t> installed_;   // training thread
+  std::vector<ps::Freshness> installed_;  // training thread
   std::vector<int64_t> read_clock_;  // training thread: last clock read for
   std::vector<int64_t> changed_clock_;  // training thread: last clock with news
   mutable absl::Mutex mu_;

@@ -1,12 +1,15 @@
 #include "worker/sync/ps_sync.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
+#include "common/optim/update_rule.h"
+#include "common/ps/consistency.h"
 #include "worker/sync/job_links.h"
 
 namespace cssp {
@@ -17,6 +20,15 @@ constexpr absl::Duration kInitTimeout = absl::Minutes(2);
 constexpr absl::Duration kFinishTimeout = absl::Minutes(2);
 constexpr absl::Duration kTickGrace = absl::Seconds(30);
 constexpr size_t kHistogramSize = 64;
+constexpr ps::Freshness kNone{.row = -1, .own = -1};
+
+// Nothing fresher comes to who does not ask, and PER_PUSH sends values when
+// they let a reader go on: no use in waiting for more.
+double FreshWait(const control::JobSpec& spec) {
+  const bool useless =
+      spec.lazy_pull() || spec.ssp_update() == control::PER_PUSH;
+  return useless ? 0 : spec.fresh_wait();
+}
 
 }  // namespace
 
@@ -50,14 +62,17 @@ PsSync::PsSync(JobSession& session, ps::SlabLayout layout,
       options_(options),
       time_(options.time != nullptr ? *options.time : TimeSource::Real()),
       rank_(session.joined().rank()),
-      fresh_wait_(session.spec().fresh_wait()),
+      fresh_wait_(FreshWait(session.spec())),
       lazy_pull_(session.spec().lazy_pull()),
       backup_(session.spec().backup() > 0),
-      cache_(layout_, slabs.weights, session.spec().staleness(), backup_),
+      sends_norm_(session.spec().ssp_update() == control::PER_PUSH &&
+                  session.spec().solver().clip_gradients() >= 0),
+      cache_(layout_, slabs.weights,
+             ps::BoundsOf(session.spec()).staleness, backup_),
       pipeline_(layout_, [this](int chunk, int64_t clock) {
         SendChunk(chunk, clock);
       }),
-      lost_(layout_.chunks().size(), -1) {}
+      lost_(layout_.chunks().size(), kNone) {}
 
 PsSync::~PsSync() {
   session_.Unwatch();
@@ -67,7 +82,7 @@ PsSync::~PsSync() {
 absl::Status PsSync::Start(const control::DeclareLayoutResponse& declared) {
   const control::ShardMap& map = declared.shard_map();
   next_clock_ = declared.start_clock();
-  clock_ = next_clock_;
+  clock_ = start_clock_ = next_clock_;
   chunk_server_.assign(map.chunk_server().begin(), map.chunk_server().end());
   pushes_.assign(map.servers_size(), 0);
   PsClientOptions client = DataPlaneOptions(session_, map);
@@ -116,9 +131,12 @@ absl::Status PsSync::BeginClock(int64_t clock) {
   clock_staleness_ = 0;
   fresh_budget_ = MedianClock() * fresh_wait_;
   std::fill(pushes_.begin(), pushes_.end(), 0);
-  if (lazy_pull_ && clock > next_clock_)
-    for (size_t chunk = 0; chunk < chunk_server_.size(); ++chunk)
-      client_->SendPull(static_cast<int>(chunk), clock);
+  if (!lazy_pull_) return absl::OkStatus();
+  // What is still legal costs no traffic; the first clock was asked for at the
+  // start.
+  for (int chunk = 0; chunk < static_cast<int>(chunk_server_.size()); ++chunk)
+    if (clock != start_clock_ && !cache_.Fit(chunk, clock))
+      client_->SendPull(chunk, clock);
   return absl::OkStatus();
 }
 
@@ -230,6 +248,7 @@ absl::Status PsSync::SendTicks(int64_t clock, bool finished, double loss) {
   tick.set_clock(clock);
   tick.set_finished(finished);
   tick.set_loss(loss);
+  if (sends_norm_ && !finished) tick.set_squared_norm(SquaredNorm(clock));
   for (size_t i = 0; i < ticks_.size(); ++i) {
     tick.set_pushes(finished ? 0 : pushes_[i]);
     const absl::Status sent = ticks_[i]->Send(tick);
@@ -248,6 +267,21 @@ absl::Status PsSync::Lost(absl::Status status) {
 absl::Status PsSync::lost() const {
   absl::MutexLock lock(&mu_);
   return lost_why_;
+}
+
+// Of the whole gradient, in key order: the same whatever the chunks are.
+double PsSync::SquaredNorm(int64_t clock) const {
+  const absl::Span<const float> slab =
+      slabs_.gradients[static_cast<size_t>(clock % 2)];
+  std::vector<double> partials;
+  const absl::Span<const ps::BlobSpec> blobs = layout_.blobs();
+  for (size_t i = 0; i < blobs.size(); ++i) {
+    if (blobs[i].statistic) continue;
+    SquaredNormPartials(
+        slab.subspan(layout_.blob_offset(static_cast<int>(i)), blobs[i].count),
+        ps::SlabLayout::kBlock, &partials);
+  }
+  return std::accumulate(partials.begin(), partials.end(), 0.0);
 }
 
 void PsSync::ReportClock(const ClockSummary& summary,
@@ -330,10 +364,10 @@ float* PsSync::OnValuesBegin(const ps::MessageHeader& header) {
   }
   Reached(header.clock);
   bool lost = false;
-  float* memory = cache_.BeginArrival(static_cast<int>(header.chunk),
-                                      header.clock, &lost);
-  if (lost)
-    lost_[header.chunk] = std::max(lost_[header.chunk], header.clock);
+  const ps::Freshness fresh{.row = header.clock, .own = header.based_on};
+  float* memory =
+      cache_.BeginArrival(static_cast<int>(header.chunk), fresh, &lost);
+  if (lost && fresh.NewerThan(lost_[header.chunk])) lost_[header.chunk] = fresh;
   return memory;
 }
 
@@ -343,12 +377,13 @@ void PsSync::OnValuesEnd(const ps::MessageHeader& header, float* memory,
   if (ok && !(header.flags & ps::kFlagEager) && header.clock > clock_.load())
     cache_.AdmitNewer(header.clock);
   cache_.EndArrival(chunk, memory, ok);
-  if (!ok) lost_[chunk] = std::max(lost_[chunk], header.clock);
-  if (lost_[chunk] < 0) return;
+  const ps::Freshness fresh{.row = header.clock, .own = header.based_on};
+  if (!ok && fresh.NewerThan(lost_[chunk])) lost_[chunk] = fresh;
+  if (lost_[chunk].row < 0) return;
   // What found no room, or came damaged, is asked for again.
-  if (cache_.newest(chunk) < lost_[chunk])
-    client_->SendPull(chunk, lost_[chunk]);
-  lost_[chunk] = -1;
+  if (lost_[chunk].NewerThan(cache_.newest(chunk)))
+    client_->SendPull(chunk, clock_.load());
+  lost_[chunk] = kNone;
 }
 
 void PsSync::OnPushDone(int chunk, int64_t clock) {

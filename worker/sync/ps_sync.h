@@ -90,6 +90,7 @@ class PsSync final : public ParameterSync, private PsClientEvents {
   void CountRead(const ParamCache::Read& read, int64_t clock);
   absl::Status Lost(absl::Status status);
   absl::Status SendTicks(int64_t clock, bool finished, double loss);
+  double SquaredNorm(int64_t clock) const;
   void ReportClock(const ClockSummary& summary, absl::Duration duration);
   absl::Duration MedianClock() const;
   void Fail(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mu_);
@@ -115,6 +116,7 @@ class PsSync final : public ParameterSync, private PsClientEvents {
   const double fresh_wait_;
   const bool lazy_pull_;
   const bool backup_;
+  const bool sends_norm_;               // PER_PUSH that clips
   std::vector<int> chunk_server_;
   ParamCache cache_;
   GradientPipeline pipeline_;
@@ -124,13 +126,13 @@ class PsSync final : public ParameterSync, private PsClientEvents {
   std::vector<uint32_t> pushes_;        // of this clock, per server
   std::atomic<int64_t> clock_{0};       // being trained
   std::atomic<int64_t> reached_{0};     // newest version heard of, any chunk
-  std::vector<int64_t> lost_;           // comm thread: versions refused
+  std::vector<ps::Freshness> lost_;     // comm thread: values refused
 
   mutable absl::Mutex mu_;
   absl::Status lost_why_ ABSL_GUARDED_BY(mu_);
 
   // Training thread.
-  int64_t next_clock_ = 0;
+  int64_t next_clock_ = 0, start_clock_ = 0;
   bool jumped_ = false;  // clocks before next_clock_ were closed without us
   absl::Time clock_begin_;
   absl::Duration clock_waited_, clock_fresh_, clock_injected_;

@@ -16,9 +16,12 @@ namespace cssp {
 class Straggler {
  public:
   // "RANK:FACTOR": that worker is always slow; "rotating:FACTOR": worker r is
-  // slow in the clocks c with c % workers == r.  With "@MS" behind it the clock's
-  // duration is set, not stretched: every worker sleeps MS milliseconds, a slow
-  // one FACTOR times that (for a net whose own compute is nothing beside it).
+  // slow in the clocks c with c % workers == r; "random:FACTOR": a clock of a
+  // worker is slow with a chance of 5 %; "exponential:FACTOR": each takes
+  // 1 + Exp times as long, of mean FACTOR.  What is drawn is a function of
+  // (rank, clock): the same in every run.  With "@MS" behind it the clock's
+  // duration is set, not stretched: every worker sleeps MS milliseconds, times
+  // what slows it (for a net whose own compute is nothing beside it).
   // Empty text: null, never slow.
   // InvalidArgument for anything else, or a factor below 1.
   static absl::StatusOr<std::unique_ptr<Straggler>> Parse(
@@ -30,10 +33,18 @@ class Straggler {
   void Observe(absl::Duration compute);
 
  private:
-  Straggler(int rank, double factor, absl::Duration base, int workers)
-      : rank_(rank), factor_(factor), base_(base), workers_(workers) {}
+  enum class Who { kRank, kRotating, kRandom, kExponential };
+  Straggler(Who who, int rank, double factor, absl::Duration base, int workers)
+      : who_(who),
+        rank_(rank),
+        factor_(factor),
+        base_(base),
+        workers_(workers) {}
+  // How many times as long the clock takes.
+  double Stretch(int rank, int64_t clock) const;
 
-  const int rank_;       // -1: rotating
+  const Who who_;
+  const int rank_;  // kRank
   const double factor_;
   const absl::Duration base_;  // zero: of the measured compute time
   const int workers_;

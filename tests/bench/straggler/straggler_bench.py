@@ -5,9 +5,11 @@
 fresh_wait is 0, rounds are interleaved. Prints clocks/s of each arm and the ratio
 beside the virtual-time figure:
 - rotating: one of them 4 times slower in turn; s=0 against s=2 (2.29);
-- backup: one of them always 2 times slower; s=0 against --backup 1 (2.00).
+- backup: one of them always 2 times slower; s=0 against --backup 1 (2.00);
+- table: the P=4 row of DESIGN.md section 3, every model and staleness; each has
+  to reach 90 % of its virtual-time figure.
 
-usage: straggler_bench.py [CLOCKS [BASE_MS [ROUNDS]]]
+usage: straggler_bench.py [CLOCKS [BASE_MS [ROUNDS [rotating|backup|table]]]]
 """
 import json
 import pathlib
@@ -27,6 +29,13 @@ layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip"
   inner_product_param { num_output: 4 weight_filler { type: "xavier" } } }
 layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
 """
+
+# Speed-up over s=0 in virtual time, P=4, by staleness.
+TABLE = {
+    "rotating:4": {1: 2.00, 2: 2.29, 4: 2.29, 8: 2.29},
+    "random:4": {1: 1.12, 2: 1.21, 4: 1.27, 8: 1.30},
+    "exponential:1.5": {1: 1.25, 2: 1.30, 4: 1.32, 8: 1.34},
+}
 
 
 class Bench(programs.ProgramTest):
@@ -76,10 +85,21 @@ class Bench(programs.ProgramTest):
         ratio = self.compare("backup", "3:2", {"s=0": [], "--backup 1": ["--backup=1"]}, 2.0)
         self.assertGreaterEqual(ratio, 1.6)
 
+    def test_table(self):
+        for straggler, row in TABLE.items():
+            for s, virtual in row.items():
+                with self.subTest(straggler=straggler, s=s):
+                    ratio = self.compare(
+                        f"{straggler.split(':')[0]}-s{s}", straggler,
+                        {"s=0": ["--staleness=0"], f"s={s}": [f"--staleness={s}"]},
+                        virtual)
+                    self.assertGreaterEqual(ratio, 0.9 * virtual)
+
 
 if __name__ == "__main__":
-    if len(sys.argv) > 4:
+    if len(sys.argv) > 5:
         sys.exit(__doc__)
-    for field, text in zip(("clocks", "base_ms", "rounds"), sys.argv[1:]):
+    for field, text in zip(("clocks", "base_ms", "rounds"), sys.argv[1:4]):
         setattr(Bench, field, int(text))
-    programs.main()
+    only = [f"Bench.test_{name}" for name in sys.argv[4:]]
+    programs.unittest.main(argv=[sys.argv[0], *only], verbosity=2)

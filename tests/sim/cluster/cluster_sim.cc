@@ -1,6 +1,7 @@
 #include "tests/sim/cluster/cluster_sim.h"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -8,10 +9,16 @@
 namespace cssp {
 namespace {
 
-// Two of these do not fit into one chunk of the smallest size.
-constexpr int64_t kChunkFloats = 2112;
 constexpr uint32_t kIncarnation = 1;
-constexpr int64_t kMaxEvents = 2000000;
+constexpr int64_t kMaxEvents = 20000000;
+
+// The bits of a chunk's two ends: tells whether it was written to.
+uint64_t Mark(const BufferRef& values) {
+  const absl::Span<const float> floats = values.floats();
+  const float last = floats[ClusterSim::kChunkFloats - 1];
+  return uint64_t{std::bit_cast<uint32_t>(floats[0])} << 32 |
+         std::bit_cast<uint32_t>(last);
+}
 
 }  // namespace
 
@@ -21,84 +28,79 @@ std::string SimConfig::ToString() const {
                       " clocks ", clocks, " delay ", faults.max_delay, " drop ",
                       faults.drop, " duplicate ", faults.duplicate, " clip ",
                       clip, " dead ", dead_rank, " order ", membership_order,
-                      " reconnects ", reconnects, " snapshot ", snapshot);
+                      " reconnects ", reconnects, " snapshot ", snapshot,
+                      " per_push ", per_push, " lazy ", lazy, " uneven ",
+                      uneven);
 }
 
-// One shard and its way to the workers and the other shards.
-class ClusterSim::Server : public ShardOutput {
- public:
-  Server(ClusterSim& sim, int index) : sim_(sim), index_(index) {}
+void ClusterSim::Server::Open(const ps::SlabLayout& layout,
+                              ShardOptions options) {
+  options.self = index_;
+  auto made = Shard::Create(layout, std::move(options), *this);
+  if (!made.ok()) return sim_.Fail(std::string(made.status().message()));
+  shard_ = *std::move(made);
+}
 
-  void Open(const ps::SlabLayout& layout, ShardOptions options) {
-    options.self = index_;
-    auto made = Shard::Create(layout, std::move(options), *this);
-    if (!made.ok()) return sim_.Fail(std::string(made.status().message()));
-    shard_ = *std::move(made);
-  }
-  Shard& shard() { return *shard_; }
+void ClusterSim::Server::SendValues(PeerId peer,
+                                    const ps::MessageHeader& header,
+                                    BufferRef values) {
+  const uint64_t as_sent = Mark(values);
+  sim_.network_.Send(
+      [this, peer, header, values, as_sent] {
+        sim_.OnValues(RankOf(peer), peer, header, values, as_sent);
+      },
+      sim_.config_.latency);
+  // The memory is free some time, whether it arrived or not.
+  sim_.network_.SendReliably(
+      [this, peer, header] { shard_->OnValuesSent(peer, header.chunk); });
+}
 
-  void SendValues(PeerId peer, const ps::MessageHeader& header,
-                  BufferRef values) override {
-    const float as_sent = values.floats()[0];
-    sim_.network_.Send([this, peer, header, values, as_sent] {
-      sim_.OnValues(RankOf(peer), peer, header, values, as_sent);
-    });
-    // The memory is free some time, whether it arrived or not.
-    sim_.network_.SendReliably(
-        [this, peer, header] { shard_->OnValuesSent(peer, header.chunk); });
-  }
-  void SendReply(PeerId peer, const ps::MessageHeader& header) override {
-    sim_.network_.Send([this, header] { sim_.OnReply(header.rank, header); });
-  }
-  // Norms are resent only after a reconnect, so the network may repeat and
-  // reorder, but not lose them.
-  void SendNorms(int server, int64_t clock,
-                 std::vector<double> partials) override {
-    const auto deliver = [this, server, clock, partials] {
-      Server& to = *sim_.servers_[server];
-      if (!to.shard_->OnNorms(index_, clock, partials)) {
-        sim_.Fail("norms refused");
-      }
-      sim_.CheckShard(to);
-    };
+void ClusterSim::Server::SendReply(PeerId peer,
+                                   const ps::MessageHeader& header) {
+  sim_.network_.Send([this, header] { sim_.OnReply(header.rank, header); });
+}
+
+// Norms are resent only after a reconnect, so the network may repeat and
+// reorder, but not lose them.
+void ClusterSim::Server::SendNorms(int server, int64_t clock,
+                                   std::vector<double> partials) {
+  const auto deliver = [this, server, clock, partials] {
+    Server& to = *sim_.servers_[server];
+    if (!to.shard_->OnNorms(index_, clock, partials)) {
+      sim_.Fail("norms refused");
+    }
+    sim_.CheckShard(to);
+  };
+  sim_.network_.SendReliably(deliver);
+  if (sim_.random_.Chance(sim_.config_.faults.duplicate)) {
     sim_.network_.SendReliably(deliver);
-    if (sim_.random_.Chance(sim_.config_.faults.duplicate)) {
-      sim_.network_.SendReliably(deliver);
-    }
   }
-  void SendContributors(int, int64_t, std::vector<int32_t>) override {}
-  void CutReady(const RetainedCut& cut) override {
-    if (sim_.config_.dead_rank >= 0 || sim_.config_.clip) return;
-    for (size_t i = 0; i < cut.chunks.size(); ++i) {
-      const int chunk = shard_->chunks()[i].id;
-      if (cut.chunks[i][0].floats()[0] != sim_.Expected(chunk, cut.clock)) {
-        sim_.Fail(absl::StrCat("cut ", cut.clock, " of chunk ", chunk,
-                               " is not version ", cut.clock));
-      }
-    }
+}
+
+void ClusterSim::Server::CutReady(const RetainedCut& cut) {
+  sim_.CheckCut(*shard_, cut);
+}
+
+namespace {
+
+ps::SlabLayout Layout(int chunks) {
+  std::vector<ps::BlobSpec> blobs(chunks);
+  for (int c = 0; c < chunks; ++c) {
+    blobs[c].key = absl::StrCat("blob", c);
+    blobs[c].count = ClusterSim::kChunkFloats;  // two do not fit into one chunk
   }
+  return *ps::SlabLayout::Create(blobs, ps::SlabLayout::kMinChunkBytes);
+}
 
- private:
-  int RankOf(PeerId peer) const { return peer % sim_.config_.workers; }
-
-  ClusterSim& sim_;
-  const int index_;
-  std::unique_ptr<Shard> shard_;
-};
+}  // namespace
 
 ClusterSim::ClusterSim(const SimConfig& config)
     : config_(config),
+      layout_(Layout(config.chunks)),
       random_(config.seed),
       network_(queue_, random_, config_.faults),
       workers_(config.workers),
       expected_(config.chunks, {0.0f}) {
-  std::vector<ps::BlobSpec> blobs(config_.chunks);
-  for (int c = 0; c < config_.chunks; ++c) {
-    blobs[c].key = absl::StrCat("blob", c);
-    blobs[c].count = kChunkFloats;
-  }
-  const auto layout =
-      ps::SlabLayout::Create(blobs, ps::SlabLayout::kMinChunkBytes);
   ShardOptions options;
   options.solver.set_base_lr(1);
   options.solver.set_lr_policy("fixed");
@@ -107,21 +109,40 @@ ClusterSim::ClusterSim(const SimConfig& config)
   if (config_.clip) options.solver.set_clip_gradients(100);
   options.workers = config_.workers;
   options.staleness = config_.staleness;
+  if (config_.per_push) options.update = control::PER_PUSH;
   options.servers = config_.servers;
   for (int c = 0; c < config_.chunks; ++c) {
     options.chunk_server.push_back(c % config_.servers);
   }
+  if (config_.shard) config_.shard(&options);
   for (int s = 0; s < config_.servers; ++s) {
     servers_.push_back(std::make_unique<Server>(*this, s));
-    servers_.back()->Open(*layout, options);
+    servers_.back()->Open(layout_, options);
   }
-  for (Worker& worker : workers_) {
-    worker.version.assign(config_.chunks, -1);
-    worker.value.assign(config_.chunks, 0);
+  for (int rank = 0; rank < config_.workers; ++rank) {
+    Worker& worker = workers_[rank];
+    worker.end = config_.clocks - rank % (config_.uneven + 1);
+    worker.slab.resize(layout_.size());
+    worker.cache = std::make_unique<ParamCache>(
+        layout_, absl::MakeSpan(worker.slab), config_.staleness);
   }
 }
 
 ClusterSim::~ClusterSim() = default;
+
+absl::Span<const float> ClusterSim::Weights(int rank, int chunk) const {
+  const ps::Chunk& where = layout_.chunks()[chunk];
+  return absl::MakeConstSpan(workers_[rank].slab)
+      .subspan(where.offset, where.count);
+}
+
+absl::Span<const float> ClusterSim::values(int chunk) const {
+  const Shard& shard = servers_[chunk % config_.servers]->shard();
+  for (const ChunkState& state : shard.chunks()) {
+    if (state.id == chunk) return state.values.floats();
+  }
+  return {};
+}
 
 void ClusterSim::Fail(const std::string& what) {
   if (failure_.empty())
@@ -150,21 +171,7 @@ std::string ClusterSim::Run() {
   while (failure_.empty() && queue_.Step()) {
     if (++events > kMaxEvents) Fail("too many events: livelock");
   }
-  for (int rank = 0; rank < config_.workers && failure_.empty(); ++rank) {
-    const Worker& worker = workers_[rank];
-    if (worker.alive && !worker.finished) {
-      Fail(absl::StrCat("deadlock: worker ", rank, " stands in clock ",
-                        worker.clock));
-    }
-  }
-  for (const auto& server : servers_) {
-    for (const ChunkState& chunk : server->shard().chunks()) {
-      if (failure_.empty() && chunk.version != config_.clocks) {
-        Fail(absl::StrCat("chunk ", chunk.id, " ends at version ",
-                          chunk.version));
-      }
-    }
-  }
+  if (failure_.empty()) CheckEnd();
   return failure_;
 }
 
@@ -195,6 +202,7 @@ void ClusterSim::Connect(int rank) {
         ps::Reason::kNone) {
       Fail("attach refused");
     }
+    if (config_.lazy) continue;
     server->shard().OnSubscribe(
         worker.peer, Header(ps::MessageType::kSubscribe, rank, 0, 0));
   }
@@ -202,22 +210,24 @@ void ClusterSim::Connect(int rank) {
 
 void ClusterSim::BeginClock(int rank) {
   Worker& worker = workers_[rank];
-  if (worker.clock == config_.clocks) {
+  worker.began = queue_.now();
+  if (worker.clock == worker.end) {
     worker.finished = true;
-    finished_at_ = queue_.now();
+    stats_.seconds = queue_.now();
     return;
   }
   TryRead(rank);
+}
+
+bool ClusterSim::Fit(int rank, int chunk, int64_t clock) const {
+  return workers_[rank].cache->Fit(chunk, clock);
 }
 
 void ClusterSim::TryRead(int rank) {
   Worker& worker = workers_[rank];
   bool readable = true;
   for (int c = 0; c < config_.chunks; ++c) {
-    if (worker.version[c] >= worker.clock - config_.staleness &&
-        worker.version[c] >= 0) {
-      continue;
-    }
+    if (Fit(rank, c, worker.clock)) continue;
     readable = false;
     if (!worker.blocked) SendPull(rank, c, worker.clock);
   }
@@ -226,17 +236,26 @@ void ClusterSim::TryRead(int rank) {
     return;
   }
   worker.blocked = false;
-  for (int c = 0; c < config_.chunks; ++c) CheckRead(rank, c);
+  stats_.waited += queue_.now() - worker.began;
+  for (int c = 0; c < config_.chunks; ++c) {
+    const auto read = worker.cache->Install(
+        c, worker.clock, absl::InfinitePast(), TimeSource::Real());
+    if (!read.ok()) return Fail(std::string(read.status().message()));
+    CheckRead(rank, c);
+    if (config_.on_read) {
+      config_.on_read(rank, worker.clock, c, Weights(rank, c));
+    }
+  }
   Compute(rank);
 }
 
 void ClusterSim::SendPull(int rank, int chunk, int64_t clock) {
   Worker& worker = workers_[rank];
   if (!worker.alive || worker.finished || worker.clock != clock ||
-      (worker.version[chunk] >= 0 &&
-       worker.version[chunk] >= clock - config_.staleness)) {
+      Fit(rank, chunk, clock)) {
     return;
   }
+  ++stats_.pulls;
   const PeerId peer = worker.peer;
   const ps::MessageHeader header =
       Header(ps::MessageType::kPull, rank, chunk, clock);
@@ -254,27 +273,38 @@ void ClusterSim::SendPull(int rank, int chunk, int64_t clock) {
 
 void ClusterSim::OnValues(int rank, PeerId peer,
                           const ps::MessageHeader& header,
-                          const BufferRef& values, float as_sent) {
+                          const BufferRef& values, uint64_t as_sent) {
   Worker& worker = workers_[rank];
   const absl::Span<const float> floats = values.floats();
-  if (floats[0] != as_sent || floats[kChunkFloats - 1] != as_sent) {
+  if (Mark(values) != as_sent) {
     return Fail("a version under way changed");
   }
-  const int chunk = header.chunk;
-  if (!worker.alive || header.clock <= worker.version[chunk]) return;
-  worker.version[chunk] = header.clock;
-  worker.value[chunk] = as_sent;
+  if (!worker.alive) return;
+  ++stats_.values;
+  bool lost = false;
+  float* memory = worker.cache->BeginArrival(
+      header.chunk, {.row = header.clock, .own = header.based_on}, &lost);
+  if (memory == nullptr) return;
+  std::copy(floats.begin(), floats.end(), memory);
+  worker.cache->EndArrival(header.chunk, memory, true);
   if (worker.blocked) TryRead(rank);
 }
 
 void ClusterSim::Compute(int rank) {
   const double seconds = config_.duration(rank, workers_[rank].clock);
-  queue_.After(seconds, [this, rank, versions = workers_[rank].version] {
-    if (!workers_[rank].alive) return;
+  stats_.computed += seconds;
+  queue_.After(seconds, [this, rank] {
+    Worker& worker = workers_[rank];
+    if (!worker.alive) return;
     for (int c = 0; c < config_.chunks; ++c) {
+      PendingPush push{c, worker.clock, worker.cache->oldest_installed(), {}};
+      if (config_.gradient) {
+        push.gradient.resize(kChunkFloats);
+        config_.gradient(rank, worker.clock, c, Weights(rank, c),
+                         absl::MakeSpan(push.gradient));
+      }
       const uint32_t sequence = ++sequence_;
-      // What arrived meanwhile was not what was computed on.
-      workers_[rank].unacked[sequence] = {c, workers_[rank].clock, versions[c]};
+      worker.unacked[sequence] = std::move(push);
       SendPush(rank, sequence);
     }
     EndClock(rank);
@@ -285,17 +315,16 @@ void ClusterSim::SendPush(int rank, uint32_t sequence) {
   Worker& worker = workers_[rank];
   const auto at = worker.unacked.find(sequence);
   if (!worker.alive || at == worker.unacked.end()) return;
-  const PendingPush push = at->second;
+  const PendingPush& push = at->second;
   const PeerId peer = worker.peer;
   ps::MessageHeader header =
       Header(ps::MessageType::kPush, rank, push.chunk, push.clock);
   header.sequence = sequence;
   header.based_on = push.based_on;
-  const float gradient = Gradient(rank, push.clock, push.chunk);
-  network_.Send([this, peer, header, gradient] {
+  network_.Send([this, peer, header, push] {
     Server& server = ServerOf(header.chunk);
     BufferRef part = server.shard().NewPart(header.chunk);
-    std::fill(part.floats().begin(), part.floats().end(), gradient);
+    FillGradient(header.rank, push, part.floats());
     server.shard().OnPush(peer, header, std::move(part));
     CheckShard(server);
   });
@@ -322,7 +351,7 @@ void ClusterSim::EndClock(int rank) {
   tick.set_rank(rank);
   tick.set_incarnation(kIncarnation);
   tick.set_clock(worker.clock);
-  tick.set_finished(worker.clock + 1 == config_.clocks);
+  tick.set_finished(worker.clock + 1 == worker.end);
   for (int s = 0; s < config_.servers; ++s) {
     tick.set_pushes((config_.chunks - s + config_.servers - 1) /
                     config_.servers);
@@ -335,6 +364,8 @@ void ClusterSim::EndClock(int rank) {
     });
   }
   ++worker.clock;
+  stats_.progress.emplace_back(queue_.now(),
+                               static_cast<int64_t>(stats_.progress.size()));
   BeginClock(rank);
 }
 
@@ -389,101 +420,5 @@ void ClusterSim::OrderMembership(int dead) {
   }
 }
 
-// ---- Checks -----------------------------------------------------------------
-
-float ClusterSim::Gradient(int rank, int64_t clock, int chunk) const {
-  return static_cast<float>((rank * 7 + clock * 3 + chunk) % 11) - 5;
-}
-
-// The value of a version by the definition of PER_CLOCK.
-float ClusterSim::Expected(int chunk, int64_t version) {
-  std::vector<float>& values = expected_[chunk];
-  while (static_cast<int64_t>(values.size()) <= version) {
-    float sum = 0;
-    for (int rank = 0; rank < config_.workers; ++rank) {
-      sum += Gradient(rank, values.size() - 1, chunk);
-    }
-    const float mean = sum * (1.0f / static_cast<float>(config_.workers));
-    values.push_back(values.back() - mean);
-  }
-  return values[version];
-}
-
-void ClusterSim::CheckRead(int rank, int chunk) {
-  const Worker& worker = workers_[rank];
-  const int64_t version = worker.version[chunk];
-  if (version < worker.clock - config_.staleness || version > worker.clock) {
-    return Fail(absl::StrCat("worker ", rank, " in clock ", worker.clock,
-                             " reads version ", version, " of chunk ", chunk));
-  }
-  ++seen_[worker.clock - version];
-  // Whoever reads a version reads the same; without faults of membership, what
-  // the definition says, so nothing is lost or counted twice.
-  const auto [it, first] =
-      read_.emplace(std::make_pair(chunk, version), worker.value[chunk]);
-  if (it->second != worker.value[chunk]) {
-    return Fail(absl::StrCat("two values of version ", version));
-  }
-  if (config_.dead_rank < 0 && !config_.clip &&
-      worker.value[chunk] != Expected(chunk, version)) {
-    Fail(absl::StrCat("chunk ", chunk, " version ", version, " is ",
-                      worker.value[chunk], ", not ", Expected(chunk, version)));
-  }
-}
-
-// With a network that takes no time, a worker blocks only where the rule
-// demands it: somebody has not committed clock - s.  So the slowest never does.
-void ClusterSim::CheckBlocked(int rank) {
-  const Worker& worker = workers_[rank];
-  bool parked = false;
-  for (const auto& server : servers_) {
-    for (const ChunkState& chunk : server->shard().chunks()) {
-      parked = parked || (chunk.parked[rank].parked &&
-                          chunk.parked[rank].clock == worker.clock);
-    }
-  }
-  if (!parked || worker.finished) return;
-  ++blocked_reads_;
-  for (int other = 0; other < config_.workers; ++other) {
-    const Worker& slow = workers_[other];
-    if (!slow.finished && slow.clock < worker.clock - config_.staleness) return;
-  }
-  Fail(absl::StrCat("worker ", rank, " blocks in clock ", worker.clock,
-                    " without need"));
-}
-
-// A clock counts as done only if this chunk's part of it is in.
-void ClusterSim::CheckDone(const Shard& shard, const ChunkState& chunk,
-                           int rank) {
-  const int64_t done = shard.done(rank);
-  if (done == kClockInfinity || done <= chunk.version || chunk.summed) return;
-  for (int64_t clock = chunk.version; clock < done; ++clock) {
-    if (chunk.Holds(rank, clock)) continue;
-    return Fail(absl::StrCat("worker ", rank, " counts as done with clock ",
-                             clock, " without its part of chunk ", chunk.id));
-  }
-}
-
-// After every event: nobody is parked whose bound is met, and no clock stays
-// open whose parts are all in.
-void ClusterSim::CheckShard(Server& server) {
-  for (const ChunkState& chunk : server.shard().chunks()) {
-    bool complete = chunk.version < config_.clocks && !chunk.summed &&
-                    !config_.membership_order;
-    for (int rank = 0; rank < config_.workers; ++rank) {
-      const ParkedPull& pull = chunk.parked[rank];
-      if (pull.parked && chunk.version >= pull.clock - config_.staleness) {
-        Fail(absl::StrCat("worker ", rank, " waits for chunk ", chunk.id,
-                          " without need"));
-      }
-      complete = complete && chunk.Holds(rank, chunk.version);
-      CheckDone(server.shard(), chunk, rank);
-    }
-    if (complete) {
-      Fail(absl::StrCat("chunk ", chunk.id, " holds every part of clock ",
-                        chunk.version, " and does not close it"));
-    }
-  }
-}
 
 }  // namespace cssp

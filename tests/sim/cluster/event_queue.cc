@@ -26,10 +26,12 @@ bool EventQueue::Step() {
   return true;
 }
 
-void SimNetwork::Send(const std::function<void()>& deliver) {
+void SimNetwork::Send(const std::function<void()>& deliver, double latency) {
   if (random_.Chance(faults_.drop)) return;
-  queue_.After(Delay(), deliver);
-  if (random_.Chance(faults_.duplicate)) queue_.After(Delay(), deliver);
+  queue_.After(latency + Delay(), deliver);
+  if (random_.Chance(faults_.duplicate)) {
+    queue_.After(latency + Delay(), deliver);
+  }
 }
 
 void SimNetwork::SendReliably(const std::function<void()>& deliver) {

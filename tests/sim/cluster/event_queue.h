@@ -57,7 +57,7 @@ class SimNetwork {
  public:
   SimNetwork(EventQueue& queue, SimRandom& random, const NetworkFaults& faults)
       : queue_(queue), random_(random), faults_(faults) {}
-  void Send(const std::function<void()>& deliver);
+  void Send(const std::function<void()>& deliver, double latency = 0);
   // Never lost or repeated, but late.
   void SendReliably(const std::function<void()>& deliver);
   double Delay() { return random_.Uniform() * faults_.max_delay; }

@@ -1,5 +1,6 @@
 // The contract of DESIGN.md section 3 under random schedules: durations,
-// delays, drops with retry, duplicates, reorders, reconnects, a dead worker.
+// delays, drops with retry, duplicates, reorders, reconnects, a dead worker;
+// PER_CLOCK and PER_PUSH, eager and lazy.
 #include <cstdlib>
 
 #include "absl/strings/numbers.h"
@@ -25,7 +26,10 @@ SimConfig RandomConfig(uint64_t seed) {
   config.servers = 1 + random.Below(3);
   config.staleness = random.Below(4);
   config.clocks = 3 + random.Below(6);
-  config.clip = random.Chance(0.1);
+  config.per_push = random.Chance(0.4);
+  config.lazy = random.Chance(0.3);
+  if (config.per_push && random.Chance(0.2)) config.staleness = 8;  // async
+  config.clip = !config.per_push && random.Chance(0.1);
   if (random.Chance(0.2)) config.snapshot = 1 + random.Below(3);
   if (random.Chance(0.75)) {
     config.faults.max_delay = 0.05 + 2 * random.Uniform();
@@ -38,6 +42,9 @@ SimConfig RandomConfig(uint64_t seed) {
     config.dies_at = config.clocks * 1.5 * random.Uniform();
     config.noticed_after = 3 * random.Uniform();
     config.membership_order = random.Chance(0.5);
+  }
+  if (config.per_push && config.dead_rank < 0 && random.Chance(0.1)) {
+    config.uneven = 1 + random.Below(2);
   }
   const bool bursts = random.Chance(0.5);
   const uint64_t salt = random.Next();
@@ -60,11 +67,11 @@ TEST(SspPropertyTest, EveryScheduleKeepsTheContract) {
     const std::string failure = sim.Run();
     ASSERT_EQ(failure, "") << config.ToString()
                            << "\nagain: CSSP_SIM_SEED=" << config.seed;
-    for (const auto& [age, n] : sim.staleness_seen()) {
+    for (const auto& [age, n] : sim.stats().reads) {
       reads += n;
       if (age > 0) stale_reads += n;
     }
-    blocked += sim.blocked_reads();
+    blocked += sim.stats().blocked_reads;
   }
   RecordProperty("schedules", static_cast<int>(count));
   // The test would prove nothing if no schedule came near the bound.

@@ -109,7 +109,7 @@ void ScaleSim::Forward(int rank) {
   const int64_t bound =
       std::max<int64_t>(0, worker.clock - config_.staleness);
   worker.blocked = std::max(worker.cache->installed(chunk),
-                            worker.cache->newest(chunk)) < bound;
+                            worker.cache->newest(chunk).row) < bound;
   if (worker.blocked) return;  // until values come
   const auto read = worker.cache->Install(chunk, worker.clock,
                                           absl::InfinitePast(),
@@ -191,7 +191,8 @@ void ScaleSim::SendValues(PeerId peer, const ps::MessageHeader& header,
     Worker& worker = workers_[rank];
     const int chunk = static_cast<int>(header.chunk);
     bool lost = false;
-    float* memory = worker.cache->BeginArrival(chunk, header.clock, &lost);
+    float* memory = worker.cache->BeginArrival(
+        chunk, {.row = header.clock, .own = header.based_on}, &lost);
     CHECK(!lost);
     if (memory != nullptr) {
       std::copy(values.floats().begin(), values.floats().end(), memory);

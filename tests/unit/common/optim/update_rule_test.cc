@@ -49,6 +49,21 @@ TEST(UpdateRuleTest, SgdByHand) {
   EXPECT_EQ(x.w, -2.5f);
 }
 
+// Coast(n) is what n updates without gradient do.
+TEST(UpdateRuleTest, CoastsAsItSteps) {
+  for (const char* solver : {"type: 'SGD' momentum: 0.9",
+                             "type: 'Nesterov' momentum: 0.9",
+                             "type: 'SGD' momentum: 0", "type: 'SGD' momentum: 1"}) {
+    const auto rule = UpdateRule::Create(Solver(solver)).value();
+    OneWeight x{.w = 1, .g = 0, .h = 0.5f};
+    for (int n = 1; n <= 8; ++n) {
+      x = Step(solver, {0.1f, 0}, 1, x);
+      EXPECT_NEAR(x.w, 1 - rule->Coast(n) * 0.5f, 1e-5) << solver << " " << n;
+    }
+    EXPECT_EQ(rule->Coast(0), 0);
+  }
+}
+
 TEST(UpdateRuleTest, NesterovByHand) {
   const OneWeight x = Step("type: 'Nesterov' momentum: 0.5", {0.25f, 0}, 2,
                            {.w = 1, .g = 2, .h = 1});

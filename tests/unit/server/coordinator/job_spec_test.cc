@@ -50,11 +50,37 @@ TEST(ValidateJobSpec, TriesTheSolver) {
   EXPECT_THAT(Refusal(spec), HasSubstr("not inlined"));
 }
 
-TEST(ValidateJobSpec, SaysWhatIsNotThereYet) {
-  EXPECT_TRUE(absl::IsUnimplemented(
-      ValidateJobSpec(Spec(1, "ssp_update: PER_PUSH"))));
+TEST(ValidateJobSpec, KnowsTheModes) {
+  EXPECT_TRUE(ValidateJobSpec(Spec(2, "ssp_update: PER_PUSH")).ok());
   EXPECT_TRUE(
-      absl::IsUnimplemented(ValidateJobSpec(Spec(1, "lazy_pull: true"))));
+      ValidateJobSpec(Spec(2, "ssp_update: PER_PUSH staleness: -1")).ok());
+  EXPECT_TRUE(
+      ValidateJobSpec(Spec(2, "lazy_pull: true lookahead: true")).ok());
+  EXPECT_THAT(Refusal(Spec(2, "staleness: -1")), HasSubstr("PER_PUSH"));
+  EXPECT_THAT(Refusal(Spec(2, "ssp_update: PER_PUSH staleness: -2")),
+              HasSubstr("staleness"));
+  EXPECT_THAT(Refusal(Spec(2, "staleness: 3 max_ahead: 2")),
+              HasSubstr("max_ahead"));
+  control::JobSpec adam = Spec(2, "ssp_update: PER_PUSH");
+  adam.mutable_solver()->set_type("Adam");
+  EXPECT_THAT(Refusal(adam), HasSubstr("Adam"));
+  adam.set_ssp_update(control::PER_CLOCK);
+  adam.set_lookahead(true);
+  EXPECT_THAT(Refusal(adam), HasSubstr("lookahead"));
+}
+
+TEST(NormalisedSpec, RecordsWhatWasLeftOpen) {
+  control::JobSpec spec = NormalisedSpec(Spec(2, "staleness: 2"));
+  EXPECT_EQ(spec.max_ahead(), 4);
+  EXPECT_EQ(spec.staleness_lr(), control::STALENESS_LR_INV);
+  spec = NormalisedSpec(Spec(2, "staleness: -1 ssp_update: PER_PUSH"));
+  EXPECT_EQ(spec.max_ahead(), 32);
+  EXPECT_EQ(spec.staleness_lr(), control::STALENESS_LR_NONE);
+  EXPECT_EQ(NormalisedSpec(Spec(2)).staleness_lr(),
+            control::STALENESS_LR_NONE);
+}
+
+TEST(ValidateJobSpec, TriesThePolicy) {
   auto spec = Spec(1);
   spec.mutable_solver()->set_lr_policy("plateau");
   spec.mutable_solver()->set_gamma(0.1);

@@ -35,7 +35,7 @@ class SubmitTest : public testing::Test {
 TEST_F(SubmitTest, TheNetTravelsWithTheSolver) {
   SubmitOptions options = Options();
   options.workers = 3;
-  options.ssp_update = "async";
+  options.async = true;
   const auto spec = MakeJobSpec(options);
   ASSERT_TRUE(spec.ok()) << spec.status();
   EXPECT_EQ(spec->solver().net_param().layer_size(), 1);

@@ -268,6 +268,22 @@ TEST(PerPushShardTest, ADeadWorkerIsNotWaitedForAndComesBackWithoutMomentum) {
   EXPECT_EQ(rig.shard->min_version(), 3);
 }
 
+TEST(PerPushShardTest, LooksAheadByEachWorkersOwnMomentum) {
+  ShardOptions options = Options(2, 2);
+  options.solver.set_momentum(0.5f);
+  options.lookahead = true;
+  ShardRig rig({TestBlob("w", 20)}, options);
+  rig.InitAll(0);
+  Clock(rig, 0, 0, 4);  // history 2, value -2
+  Clock(rig, 1, 0, 8);  // history 4, value -6
+  Clock(rig, 0, 1, 0);  // history 1, value -7
+  rig.Pull(0, 0, 2);    // rank 1's clock 1 is missing
+  ASSERT_EQ(rig.output.values.size(), 1u);
+  EXPECT_EQ(rig.output.values[0].header.flags, ps::kFlagPredicted);
+  EXPECT_EQ(rig.output.values[0].header.samples, 1u);
+  EXPECT_FLOAT_EQ(rig.output.values[0].values.floats()[0], -7 - 0.5f * 4);
+}
+
 TEST(PerPushShardTest, RefusesWhatIsNotLinear) {
   RecordingOutput output;
   const auto layout = *ps::SlabLayout::Create({TestBlob("w", 4)}, 0);

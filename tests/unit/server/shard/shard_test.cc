@@ -305,6 +305,58 @@ TEST(ShardTest, AShardWithoutChunksHasItsPartInCuts) {
   EXPECT_EQ(rig.output.cuts[1].clock, 4);
 }
 
+TEST(ShardTest, ALateReaderGetsWhatMomentumPredicts) {
+  ShardOptions options = Options(1, 2);
+  options.solver.set_momentum(0.5f);
+  options.lookahead = true;
+  ShardRig rig({TestBlob("w", 20)}, options);
+  rig.InitAll(0);
+  rig.Push(0, 0, 0, 2);  // history 2, value -2
+  rig.Pull(0, 0, 1);
+  rig.Pull(0, 0, 3);
+  ASSERT_EQ(rig.output.values.size(), 2u);
+  EXPECT_EQ(rig.output.values[0].header.flags, 0);
+  EXPECT_EQ(rig.output.values[0].values.floats()[0], -2);
+  const RecordingOutput::Values& ahead = rig.output.values[1];
+  EXPECT_EQ(ahead.header.flags, ps::kFlagPredicted);
+  EXPECT_EQ(ahead.header.samples, 2u);
+  EXPECT_EQ(ahead.header.clock, 1);
+  EXPECT_FLOAT_EQ(ahead.values.floats()[0], -2 - (0.5f + 0.25f) * 2);
+  EXPECT_EQ(rig.value(0), -2) << "never stored";
+}
+
+TEST(ShardTest, LookaheadNeedsMomentumToPredict) {
+  RecordingOutput output;
+  ShardOptions options = Options(1, 0);
+  options.chunk_server = {0};
+  options.solver.set_type("Adam");
+  options.lookahead = true;
+  EXPECT_TRUE(absl::IsInvalidArgument(
+      Shard::Create(*ps::SlabLayout::Create({TestBlob("w", 4)}, 0), options,
+                    output)
+          .status()));
+}
+
+TEST(ShardTest, StaleGradientsLowerTheRate) {
+  ShardOptions options = Options(2, 4);
+  options.staleness_lr = control::STALENESS_LR_INV;
+  ShardRig rig({TestBlob("w", 20)}, options);
+  rig.InitAll(0);
+  for (int clock = 0; clock < 4; ++clock) {
+    for (int rank : {0, 1}) {
+      ps::MessageHeader header = rig.Header(MessageType::kPush, rank, 0, clock);
+      header.based_on = std::max(0, clock - 1);  // one clock old: no factor
+      rig.Push(header, 1);
+    }
+  }
+  EXPECT_EQ(rig.value(0), -4);
+  ps::MessageHeader header = rig.Header(MessageType::kPush, 0, 0, 4);
+  header.based_on = 0;
+  rig.Push(header, 8);
+  rig.Push(1, 0, 4, 8);
+  EXPECT_FLOAT_EQ(rig.value(0), -4 - 8 * (0.25f + 1) / 2);
+}
+
 TEST(ShardTest, RefusesAMapThatCannotBe) {
   RecordingOutput output;
   auto layout = *ps::SlabLayout::Create({TestBlob("w", 4)}, 0);

@@ -21,7 +21,7 @@ class ParamCacheTest : public testing::Test {
   // Version `version` arrives whole, every float the version.
   void Arrive(ParamCache& cache, int chunk, int64_t version) {
     bool lost = false;
-    float* memory = cache.BeginArrival(chunk, version, &lost);
+    float* memory = cache.BeginArrival(chunk, {.row = version}, &lost);
     ASSERT_NE(memory, nullptr);
     std::fill_n(memory, layout_.chunks()[chunk].count,
                 static_cast<float>(version));
@@ -109,20 +109,20 @@ TEST_F(ParamCacheTest, WaitsALittleForTheFreshVersion) {
 TEST_F(ParamCacheTest, SlotsAreReusedAndNothingOldIsTaken) {
   ParamCache cache = Make(1);
   bool lost = false;
-  float* first = cache.BeginArrival(0, 1, &lost);
-  float* second = cache.BeginArrival(0, 2, &lost);
-  float* third = cache.BeginArrival(0, 3, &lost);
+  float* first = cache.BeginArrival(0, {.row = 1}, &lost);
+  float* second = cache.BeginArrival(0, {.row = 2}, &lost);
+  float* third = cache.BeginArrival(0, {.row = 3}, &lost);
   ASSERT_TRUE(first && second && third);
-  EXPECT_EQ(cache.BeginArrival(0, 4, &lost), nullptr);
+  EXPECT_EQ(cache.BeginArrival(0, {.row = 4}, &lost), nullptr);
   EXPECT_TRUE(lost) << "all slots are being written";
-  EXPECT_EQ(cache.BeginArrival(0, 2, &lost), nullptr);
+  EXPECT_EQ(cache.BeginArrival(0, {.row = 2}, &lost), nullptr);
   EXPECT_FALSE(lost) << "a newer one is on its way";
   cache.EndArrival(0, second, true);
   cache.EndArrival(0, first, true);
-  EXPECT_EQ(cache.newest(0), 2) << "a late old version does not win";
+  EXPECT_EQ(cache.newest(0).row, 2) << "a late old version does not win";
   cache.EndArrival(0, third, false);
-  EXPECT_EQ(cache.newest(0), 2) << "an unfinished one does not count";
-  EXPECT_NE(cache.BeginArrival(0, 3, &lost), nullptr);
+  EXPECT_EQ(cache.newest(0).row, 2) << "an unfinished one does not count";
+  EXPECT_NE(cache.BeginArrival(0, {.row = 3}, &lost), nullptr);
 }
 
 TEST_F(ParamCacheTest, AnOrderChangesTheBoundFromItsClock) {
@@ -133,6 +133,31 @@ TEST_F(ParamCacheTest, AnOrderChangesTheBoundFromItsClock) {
   EXPECT_EQ(cache.Install(0, 11, absl::InfinitePast(), time_)->version, 9);
   cache.Fail(absl::CancelledError("end of the wait"));
   EXPECT_FALSE(cache.Install(0, 12, absl::InfinitePast(), time_).ok());
+}
+
+TEST_F(ParamCacheTest, ReadMyWrites) {
+  ParamCache cache = Make(2);
+  const auto arrive = [&](int64_t row, int64_t own) {
+    bool lost = false;
+    float* memory = cache.BeginArrival(0, {.row = row, .own = own}, &lost);
+    if (memory == nullptr) return false;
+    std::fill_n(memory, layout_.chunks()[0].count, static_cast<float>(own));
+    cache.EndArrival(0, memory, true);
+    return true;
+  };
+  EXPECT_FALSE(cache.Fit(0, 0));
+  ASSERT_TRUE(arrive(3, 4));
+  EXPECT_TRUE(cache.Fit(0, 4));
+  EXPECT_FALSE(cache.Fit(0, 5)) << "row 3 would do, its own clock 4 is not in";
+  EXPECT_FALSE(arrive(3, 4));
+  ASSERT_TRUE(arrive(3, 5)) << "newer in one's own clocks";
+  ASSERT_TRUE(cache.Fit(0, 5));
+  EXPECT_EQ(cache.Install(0, 5, absl::InfinitePast(), time_)->version, 3);
+  EXPECT_EQ(Value(0), 5);
+  ASSERT_TRUE(arrive(3, 6));
+  EXPECT_FALSE(cache.Fit(0, 6)) << "the others' clock 3 is not in";
+  ASSERT_TRUE(arrive(4, 6));
+  EXPECT_TRUE(cache.Fit(0, 6));
 }
 
 }  // namespace

@@ -23,6 +23,24 @@ TEST(StragglerTest, ASetDurationNeedsNoMeasuredOne) {
     EXPECT_FALSE(Straggler::Parse(bad, 4).ok()) << bad;
 }
 
+TEST(StragglerTest, DrawsAreTheSameInEveryRunAndAsWideAsTheySay) {
+  const auto random = *Straggler::Parse("random:4@10", 4);
+  const auto exponential = *Straggler::Parse("exponential:1.5@10", 4);
+  int slow = 0;
+  double sum = 0;
+  for (int64_t clock = 0; clock < 5000; ++clock) {
+    for (int rank = 0; rank < 4; ++rank) {
+      const absl::Duration extra = random->Extra(rank, clock);
+      EXPECT_EQ(extra, random->Extra(rank, clock));
+      slow += extra == absl::Milliseconds(40);
+      EXPECT_GE(exponential->Extra(rank, clock), absl::Milliseconds(10));
+      sum += absl::ToDoubleMilliseconds(exponential->Extra(rank, clock));
+    }
+  }
+  EXPECT_NEAR(slow / 20000.0, 0.05, 0.005);
+  EXPECT_NEAR(sum / 20000, 15, 0.2);
+}
+
 TEST(StragglerTest, AlwaysOneWorker) {
   auto straggler = *Straggler::Parse("1:3", 4);
   EXPECT_EQ(straggler->Extra(1, 0), absl::ZeroDuration())

@@ -3,7 +3,8 @@
 #ifndef CSSP_COMMON_PS_CONSISTENCY_H_
 #define CSSP_COMMON_PS_CONSISTENCY_H_
 
-#include "absl/status/status.h"
+#include <cstdint>
+
 #include "proto/control.pb.h"
 
 namespace cssp::ps {

@@ -433,29 +433,6 @@ void DataPlane::OnContributors(EndpointId id, Peer& peer,
 
 // ---- Ends -------------------------------------------------------------------
 
-void DataPlane::Refuse(EndpointId id, const MessageHeader& request,
-                       Reason reason) {
-  MessageHeader header = request;
-  header.type = ps::IsAcknowledged(reason) ? MessageType::kPushAck
-                                           : MessageType::kRefused;
-  header.reason = reason;
-  header.flags = 0;
-  header.payload_bytes = 0;
-  header.payload_crc = 0;
-  VLOG(1) << "refused " << ps::ToString(request) << ": "
-          << ps::ReasonName(reason);
-  if (options_.metrics) {
-    (reason == Reason::kLate        ? options_.metrics->late
-     : reason == Reason::kDuplicate ? options_.metrics->duplicates
-                                    : options_.metrics->refused)
-        ->Increment();
-    if (reason == Reason::kTooStale) {
-      options_.metrics->refused_stale->Increment();
-    }
-  }
-  SendHeader(id, header);
-}
-
 void DataPlane::Doom(EndpointId id, Peer& peer, const MessageHeader& request,
                      Reason reason) {
   peer.doomed = true;

@@ -1,5 +1,6 @@
 // Backup workers under random schedules: one set of contributors a clock on
 // every shard, nothing lost or counted twice, no deadlock when workers die.
+// Long because the simulated cluster and its faults belong to this one suite.
 #include <algorithm>
 #include <cstdlib>
 #include <map>

@@ -88,6 +88,8 @@ absl::Status Daemon::OpenParts() {
   host.transport = TransportOptionsOf(config_);
   host.store = store_.get();
   host.store_directory = store_directory();
+  host.log_directory =
+      (std::filesystem::path(store_directory()).parent_path() / "log").string();
   host.metrics = shard_metrics_.get();
   host.make_transport = [this](const TransportOptions& options,
                                TransportHandler& handler) {

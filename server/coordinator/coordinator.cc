@@ -2,6 +2,7 @@
 // coordinator_{jobs,members,layout,orders,servers}.cc.
 #include "server/coordinator/coordinator.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -144,6 +145,8 @@ absl::StatusOr<std::vector<control::JobEvent>> Coordinator::NextEvents(
   std::vector<control::JobEvent> events;
   if (!cursor->begun) {
     cursor->begun = true;
+    // A coordinator that was started again does not know how far it has told.
+    cursor->from_clock = std::min(cursor->from_clock, job->status.max_clock());
     *events.emplace_back().mutable_status() = SummaryLocked(*job);
     // A job of an earlier run has no events: its status is the last word.
     cursor->ended =

@@ -182,6 +182,10 @@ void Coordinator::OnShardCheckpoint(const std::string& server_id,
     return;
   job->last_cut = Now();
   const bool known = job->cuts.count(part.clock()) > 0;
+  // Told again by a server that came back; that cut's time has passed.
+  if (!known && !job->status.checkpoints().empty() &&
+      part.clock() <= job->status.checkpoints().rbegin()->clock())
+    return;
   Cut& cut = job->cuts[part.clock()];
   if (!known) cut.begun = Now();
   if (cut.ended || cut.committing) return;
@@ -295,6 +299,15 @@ void Coordinator::EndCutLocked(const JobPtr& job, int64_t clock,
       for (const auto& shard : shards)
         if (shard != nullptr) shard->DeleteCut(job->id, clock).IgnoreError();
     });
+  }
+  // Servers write cuts one after the other: what an earlier one lacks now was
+  // lost with a connection.
+  if (result.ok()) {
+    for (auto& [earlier, open] : job->cuts) {
+      if (earlier >= clock || open.ended || open.committing) continue;
+      open.ended = true;
+      open.result = absl::AbortedError("a part of it was lost");
+    }
   }
   // Old cuts need no bookkeeping.
   while (job->cuts.size() > 64 && job->cuts.begin()->second.ended)

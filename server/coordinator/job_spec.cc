@@ -206,6 +206,12 @@ absl::Status ValidateJobSpec(const JobSpec& spec) {
   if (spec.durability() != control::CHECKPOINT &&
       spec.durability() != control::LOG)
     return Bad("durability", "known are CHECKPOINT and LOG");
+  if (spec.durability() == control::LOG &&
+      (spec.ssp_update() != control::PER_CLOCK || spec.backup() > 0 ||
+       spec.tables_size() > 0))
+    return absl::UnimplementedError(
+        "durability LOG is there for ssp_update PER_CLOCK without backup "
+        "workers, not for PER_PUSH and tables");
   if (spec.checkpoint_clocks() < 0)
     return Bad("checkpoint_clocks", "must be >= 0");
   if (!std::isfinite(spec.checkpoint_seconds()) ||

@@ -86,6 +86,7 @@ absl::Status DataPlane::AddJob(std::unique_ptr<JobShard> job) {
   }
   jobs_[number] = std::move(job);
   ConnectServers(*jobs_[number], time_.Now());
+  jobs_[number]->Opened();
   return absl::OkStatus();
 }
 
@@ -106,6 +107,7 @@ absl::Status DataPlane::RemoveJob(const std::string& id) {
     peer.doomed = true;
     peer.deadline = time_.Now() + kDoomedFor;
   }
+  job->CloseLog(/*forget=*/true);
   jobs_.erase(job->number());
   return absl::OkStatus();
 }
@@ -120,7 +122,8 @@ JobShard* DataPlane::FindJob(const std::string& id) {
 // ---- Time -------------------------------------------------------------------
 
 int DataPlane::Turn() {
-  const int events = transport_->Poll();
+  int events = transport_->Poll();
+  for (auto& [number, job] : jobs_) events += job->Settle();
   const absl::Time now = time_.Now();
   if (now < next_timers_) return events;
   next_timers_ = now + kTimerStep;
@@ -322,7 +325,9 @@ void DataPlane::Dispatch(EndpointId id, Peer& peer, const MessageHeader& header,
   switch (header.type) {
     case MessageType::kPush: {
       const absl::Time begun = time_.Now();
-      shard.OnPush(id, header, std::move(arrival.buffer));
+      const Reason reason =
+          peer.job->Push(id, header, std::move(arrival.buffer));
+      if (reason != Reason::kNone) return Refuse(id, header, reason);
       if (ShardHostMetrics* metrics = options_.metrics) {
         metrics->push_bytes->Add(payload.size());
         metrics->apply_seconds->Observe(
@@ -331,7 +336,8 @@ void DataPlane::Dispatch(EndpointId id, Peer& peer, const MessageHeader& header,
       return;
     }
     case MessageType::kInit:
-      return shard.OnInit(id, header, arrival.buffer.floats());
+      peer.job->Init(id, header, std::move(arrival.buffer));
+      return;
     case MessageType::kPull:
       return shard.OnPull(id, header);
     case MessageType::kPullExact:
@@ -407,7 +413,7 @@ void DataPlane::OnNorms(EndpointId id, Peer& peer, const MessageHeader& header,
                         absl::Span<const uint8_t> payload) {
   std::vector<double> partials(payload.size() / sizeof(double));
   std::memcpy(partials.data(), payload.data(), payload.size());
-  if (!peer.job->shard().OnNorms(-2 - peer.rank, header.clock, partials)) {
+  if (!peer.job->Norms(header, std::move(partials))) {
     CountBad();
     Refuse(id, header, Reason::kBadMessage);
   }

@@ -62,6 +62,8 @@ class DataPlane : private TransportHandler, private JobSender {
   int Turn();
   // How long there is nothing due.
   absl::Duration UntilDue();
+  // Nothing more is taken into logs, or applied from them.
+  void CloseLogs();
   // Says goodbye to every peer.
   void Farewell();
 
@@ -116,6 +118,7 @@ class DataPlane : private TransportHandler, private JobSender {
     return transport_->AllocateMemory(bytes);
   }
   void JobCutReady(JobShard& job, const RetainedCut& cut) override;
+  void WakeShard() override { transport_->Wake(); }
 
   // Why a message may not come in now; kNone: it may.
   ps::Reason Check(const Peer& peer, const ps::MessageHeader& header) const;

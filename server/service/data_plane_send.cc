@@ -62,6 +62,10 @@ absl::Status DataPlane::UpdateServers(JobShard& job,
   return absl::OkStatus();
 }
 
+void DataPlane::CloseLogs() {
+  for (auto& [number, job] : jobs_) job->CloseLog(/*forget=*/false);
+}
+
 void DataPlane::SendHello(JobShard& job, EndpointId id) {
   MessageHeader header = job.Header(MessageType::kHello);
   SendBody(id, header, job.token());

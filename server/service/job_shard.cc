@@ -55,7 +55,7 @@ ShardOptions OptionsFrom(const control::OpenShardRequest& request) {
 
 absl::StatusOr<std::unique_ptr<JobShard>> JobShard::Create(
     const control::OpenShardRequest& request, const ParamStore* store,
-    const std::string& store_directory, JobSender& sender) {
+    const Folders& folders, JobSender& sender) {
   if (request.job_id().empty() || request.token().empty()) {
     return absl::InvalidArgumentError("a shard needs a job id and a token");
   }
@@ -96,9 +96,15 @@ absl::StatusOr<std::unique_ptr<JobShard>> JobShard::Create(
   if (!job->tables_->empty()) job->credit_ = kTableCredit;
   if (!request.restore_checkpoint().empty()) {
     RETURN_IF_ERROR(Annotate(
-        job->Restore(request, store, store_directory),
+        job->Restore(request, store, folders.store),
         absl::StrCat("checkpoint '", request.restore_checkpoint(), "'")));
   }
+  if (request.spec().durability() == control::LOG) {
+    RETURN_IF_ERROR(job->StartLog(request, folders.logs));
+  }
+  // Older ones than the coordinator knows of have nothing to say any more.
+  for (int rank = 0; rank < request.incarnations_size(); ++rank)
+    job->shard_->Attach(rank, request.incarnations(rank), /*peer=*/0);
   return job;
 }
 
@@ -178,17 +184,6 @@ ps::MessageHeader JobShard::Header(ps::MessageType type) const {
   header.map_epoch = options.map_epoch;
   header.rank = -2 - options.self;
   return header;
-}
-
-absl::StatusOr<control::TickAck> JobShard::Tick(const control::Tick& tick) {
-  ASSIGN_OR_RETURN(const control::TickAck ack, shard_->Tick(tick));
-  RETURN_IF_ERROR(tables_->Tick(tick));
-  return ack;
-}
-
-void JobShard::WorkerGone(int rank, uint32_t incarnation) {
-  shard_->WorkerGone(rank, incarnation);
-  if (shard_->IsGone(rank)) tables_->Remove(rank);
 }
 
 void JobShard::Detach(PeerId peer) {

@@ -4,6 +4,7 @@
 #define CSSP_SERVER_SERVICE_JOB_SHARD_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "proto/control.pb.h"
 #include "server/checkpoint/cut_reader.h"
 #include "server/service/job_tables.h"
+#include "server/service/shard_log.h"
 #include "server/shard/shard.h"
 #include "server/storage/param_store.h"
 
@@ -41,23 +43,55 @@ class JobSender {
   // Thread-safe.  Memory that is sent with fewer copies.
   virtual std::shared_ptr<uint8_t> AllocateJobMemory(size_t bytes) = 0;
   virtual void JobCutReady(JobShard& job, const RetainedCut& cut) = 0;
+  // Any thread: a job has something to apply.
+  virtual void WakeShard() = 0;
 };
 
 // Thread-confined: made on the thread that opens it, then the shard thread's.
 class JobShard : private ShardOutput {
  public:
+  struct Folders {
+    std::string store;  // what Manifest.Part.directory says
+    std::string logs;   // of jobs with durability LOG
+  };
   // Builds the shard and, when the request names a checkpoint, fills it from
   // there: reads disks, so not on the shard thread.  `store` may be null.
   static absl::StatusOr<std::unique_ptr<JobShard>> Create(
       const control::OpenShardRequest& request, const ParamStore* store,
-      const std::string& store_directory, JobSender& sender);
+      const Folders& folders, JobSender& sender);
+  ~JobShard() override { CloseLog(/*forget=*/false); }
 
   // Of a job of tables: without chunks; it keeps membership and ticks.
   Shard& shard() { return *shard_; }
   JobTables& tables() { return *tables_; }
-  // Ticks go to both, a dead or lost worker leaves both.
-  absl::StatusOr<control::TickAck> Tick(const control::Tick& tick);
-  void WorkerGone(int rank, uint32_t incarnation);
+
+  // ---- Inputs.  They take effect at once, or under durability LOG once they
+  // are on disk; then `done` is called on the shard thread.
+  template <class Response>
+  using Done = std::function<void(absl::StatusOr<Response>)>;
+  // Ticks go to shard and tables, a dead or lost worker leaves both.
+  void Tick(const control::Tick& tick, Done<control::TickAck> done);
+  void ProposeOrder(const control::ProposeOrderRequest& request,
+                    Done<control::OrderAnswer> done);
+  void WorkerGone(const control::WorkerGoneRequest& request,
+                  Done<control::WorkerGoneResponse> done);
+  void Rejoin(const control::RejoinWorkerRequest& request,
+              Done<control::RejoinWorkerResponse> done);
+  // A reason other than kNone: refused before anything was kept.
+  ps::Reason Push(PeerId peer, const ps::MessageHeader& header,
+                  BufferRef part);
+  ps::Reason Init(PeerId peer, const ps::MessageHeader& header,
+                  BufferRef values);
+  // False: partials that cannot be.
+  bool Norms(const ps::MessageHeader& header, std::vector<double> partials);
+  // Applies what has become durable; how many inputs.
+  int Settle();
+  void CutCommitted(int64_t clock);
+  // The shard is open for others: what its log brought back is told.
+  void Opened();
+  // Nothing is applied any more; `forget`: the log goes with the job.
+  void CloseLog(bool forget);
+
   void Detach(PeerId peer);
   int64_t bytes() const { return shard_->bytes() + tables_->bytes(); }
   int64_t parked() const {
@@ -94,6 +128,20 @@ class JobShard : private ShardOutput {
   };
 
   explicit JobShard(JobSender& sender) : sender_(sender) {}
+  template <class Response, class Apply>
+  void Take(ShardInput type, const google::protobuf::Message& input,
+            int64_t clock, Done<Response> done, Apply apply);
+  absl::StatusOr<control::TickAck> ApplyTick(const control::Tick& tick);
+  void ApplyGone(const control::WorkerGoneRequest& gone);
+  absl::Status StartLog(const control::OpenShardRequest& request,
+                        const std::string& folder);
+  // *clock: the input's, where it has one.
+  absl::Status Replay(uint8_t type, absl::Span<const uint8_t> payload,
+                      int64_t* clock);
+  absl::Status ReplayMessage(ShardInput type,
+                             absl::Span<const uint8_t> payload,
+                             int64_t* clock);
+  std::string State() const;
   absl::Status Restore(const control::OpenShardRequest& request,
                        const ParamStore* store,
                        const std::string& store_directory);
@@ -103,13 +151,16 @@ class JobShard : private ShardOutput {
 
   void SendValues(PeerId peer, const ps::MessageHeader& header,
                   BufferRef values) override {
+    if (replaying_) return;
     sender_.SendJobValues(*this, peer, header, std::move(values));
   }
   void SendReply(PeerId peer, const ps::MessageHeader& header) override {
+    if (replaying_) return;
     sender_.SendJobReply(peer, header);
   }
   void SendNorms(int server, int64_t clock,
                  std::vector<double> partials) override {
+    if (replaying_) return;
     sender_.SendJobNorms(*this, server, clock, std::move(partials));
   }
   void SendContributors(int server, int64_t clock,
@@ -117,6 +168,8 @@ class JobShard : private ShardOutput {
     sender_.SendJobContributors(*this, server, clock, std::move(ranks));
   }
   void CutReady(const RetainedCut& cut) override {
+    if (replaying_) return replayed_cuts_.push_back(cut);
+    roll_wanted_ = log_ != nullptr;
     sender_.JobCutReady(*this, cut);
   }
 
@@ -129,6 +182,13 @@ class JobShard : private ShardOutput {
   std::vector<PeerServer> peer_servers_;
   std::vector<CachedCrc> crcs_;  // by chunk
   ShardCounters reported_;
+  std::string log_folder_;  // of this job, over its epochs
+  std::unique_ptr<ShardLog> log_;  // null: durability CHECKPOINT
+  bool log_closed_ = false;
+  bool replaying_ = false;
+  bool roll_wanted_ = false;
+  bool state_loaded_ = false;
+  std::vector<RetainedCut> replayed_cuts_;
 };
 
 }  // namespace cssp

@@ -92,8 +92,10 @@ class ThreadedShardHost final : public ShardHost {
       return absl::OkStatus();
     }));
     ASSIGN_OR_RETURN(std::unique_ptr<JobShard> job,
-                     JobShard::Create(request, options_.store,
-                                      options_.store_directory, *sender));
+                     JobShard::Create(
+                         request, options_.store,
+                         {.store = options_.store_directory,
+                          .logs = options_.log_directory}, *sender));
     control::OpenShardResponse response;
     response.set_bytes(job->bytes());
     RETURN_IF_ERROR(Do([&] { return plane_->AddJob(std::move(job)); }));
@@ -105,45 +107,38 @@ class ThreadedShardHost final : public ShardHost {
   }
 
   absl::StatusOr<control::TickAck> Tick(const control::Tick& tick) override {
-    control::TickAck ack;
-    RETURN_IF_ERROR(WithJob(tick.job_id(), [&](JobShard& job) -> absl::Status {
-      if (!job.TokenMatches(tick.token())) {
-        return absl::UnauthenticatedError(
-            absl::StrCat("job ", tick.job_id(), ": wrong token"));
-      }
-      ASSIGN_OR_RETURN(ack, job.Tick(tick));
-      return absl::OkStatus();
-    }));
-    return ack;
+    return Answered<control::TickAck>(
+        tick.job_id(), [&](JobShard& job, auto done) {
+          if (!job.TokenMatches(tick.token()))
+            return done(absl::UnauthenticatedError(
+                absl::StrCat("job ", tick.job_id(), ": wrong token")));
+          job.Tick(tick, std::move(done));
+        });
   }
 
   absl::StatusOr<control::OrderAnswer> ProposeOrder(
       const control::ProposeOrderRequest& request) override {
-    control::OrderAnswer answer;
-    RETURN_IF_ERROR(
-        WithJob(request.job_id(), [&](JobShard& job) -> absl::Status {
-          ASSIGN_OR_RETURN(answer, job.shard().ProposeOrder(request));
-          return absl::OkStatus();
-        }));
-    return answer;
+    return Answered<control::OrderAnswer>(
+        request.job_id(), [&](JobShard& job, auto done) {
+          job.ProposeOrder(request, std::move(done));
+        });
   }
 
   absl::Status WorkerGone(const control::WorkerGoneRequest& request) override {
-    return WithJob(request.job_id(), [&](JobShard& job) {
-      job.WorkerGone(request.rank(), request.incarnation());
-      return absl::OkStatus();
-    });
+    return Answered<control::WorkerGoneResponse>(
+               request.job_id(),
+               [&](JobShard& job, auto done) {
+                 job.WorkerGone(request, std::move(done));
+               })
+        .status();
   }
 
   absl::StatusOr<control::RejoinWorkerResponse> RejoinWorker(
       const control::RejoinWorkerRequest& request) override {
-    control::RejoinWorkerResponse response;
-    RETURN_IF_ERROR(
-        WithJob(request.job_id(), [&](JobShard& job) -> absl::Status {
-          ASSIGN_OR_RETURN(response, job.shard().Rejoin(request));
-          return absl::OkStatus();
-        }));
-    return response;
+    return Answered<control::RejoinWorkerResponse>(
+        request.job_id(), [&](JobShard& job, auto done) {
+          job.Rejoin(request, std::move(done));
+        });
   }
 
   absl::Status UpdateServers(
@@ -155,7 +150,10 @@ class ThreadedShardHost final : public ShardHost {
 
   absl::Status CutCommitted(const std::string& job_id,
                             int64_t clock) override {
-    return absl::OkStatus();
+    return WithJob(job_id, [&](JobShard& job) {
+      job.CutCommitted(clock);
+      return absl::OkStatus();
+    });
   }
 
   std::vector<control::HeldShard> held() override {
@@ -224,6 +222,26 @@ class ThreadedShardHost final : public ShardHost {
     });
   }
 
+  // Hands `take` to the shard thread with what it is to call with the answer,
+  // now or when the input is durable, and waits for that.
+  template <class Response, class Take>
+  absl::StatusOr<Response> Answered(const std::string& id, Take take) {
+    struct Answer {
+      absl::Notification there;
+      absl::StatusOr<Response> result = Stopped();
+    };
+    auto answer = std::make_shared<Answer>();
+    RETURN_IF_ERROR(WithJob(id, [&](JobShard& job) {
+      take(job, [answer](absl::StatusOr<Response> result) {
+        answer->result = std::move(result);
+        answer->there.Notify();
+      });
+      return absl::OkStatus();
+    }));
+    answer->there.WaitForNotification();
+    return std::move(answer->result);
+  }
+
   // The shard thread.
   void Run() {
     while (!stopping_.load(std::memory_order_relaxed)) {
@@ -243,6 +261,7 @@ class ThreadedShardHost final : public ShardHost {
   }
 
   void Finish() {
+    plane_->CloseLogs();
     while (std::optional<Command> command = commands_.TryPop()) (*command)();
     plane_->Farewell();
     const absl::Time until = TimeSource::Real().Now() + kFarewell;

@@ -26,6 +26,7 @@ struct ShardHostOptions {
   TransportOptions transport;
   ParamStore* store = nullptr;          // borrowed
   std::string store_directory;          // what Manifest.Part.directory says
+  std::string log_directory;            // of jobs with durability LOG
   ShardHostMetrics* metrics = nullptr;  // borrowed
   // Injected by tests; null: MakeUcxTransport.
   std::function<absl::StatusOr<std::unique_ptr<Transport>>(

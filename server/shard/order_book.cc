@@ -149,6 +149,54 @@ void OrderBook::Enact(const control::Order& order) {
   }
 }
 
+void OrderBook::Save(ShardLogState* state) const {
+  state->set_committed(committed_);
+  if (pending_) state->set_pending(pending_->SerializeAsString());
+  for (const auto& [clock, members] : members_) {
+    ShardLogState::Members* out = state->add_members();
+    out->set_clock(clock);
+    for (int rank = 0; rank < workers_; ++rank) {
+      if (members[rank]) out->add_ranks(rank);
+    }
+  }
+  for (const auto& [clock, value] : staleness_) {
+    ShardLogState::Staleness* out = state->add_staleness();
+    out->set_clock(clock);
+    out->set_value(value);
+  }
+  for (const auto& [clock, cut] : checkpoints_) {
+    ShardLogState::Cut* out = state->add_cuts();
+    out->set_clock(clock);
+    out->set_durable(cut.durable());
+  }
+}
+
+void OrderBook::Load(const ShardLogState& state) {
+  committed_ = state.committed();
+  pending_.reset();
+  control::Order pending;
+  if (state.has_pending() && pending.ParseFromString(state.pending())) {
+    pending_ = std::move(pending);
+  }
+  if (state.members_size() > 0) members_.clear();
+  for (const ShardLogState::Members& in : state.members()) {
+    std::vector<bool> members(workers_, false);
+    for (int rank : in.ranks()) {
+      if (rank >= 0 && rank < workers_) members[rank] = true;
+    }
+    // The first entry holds from the beginning, whatever was pruned.
+    members_[members_.empty() ? kBegin : in.clock()] = std::move(members);
+  }
+  if (state.staleness_size() > 0) staleness_.clear();
+  for (const ShardLogState::Staleness& in : state.staleness()) {
+    staleness_[staleness_.empty() ? kBegin : in.clock()] = in.value();
+  }
+  checkpoints_.clear();
+  for (const ShardLogState::Cut& in : state.cuts()) {
+    checkpoints_[in.clock()].set_durable(in.durable());
+  }
+}
+
 void OrderBook::Prune(int64_t clock) {
   DropBefore(members_, clock);
   // A pull may still come for clocks down to version - max_staleness.

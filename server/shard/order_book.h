@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "proto/control.pb.h"
+#include "proto/shard_log.pb.h"
 
 namespace cssp {
 
@@ -38,6 +39,9 @@ class OrderBook {
   // terms; one committed before is accepted again and changes nothing.
   absl::StatusOr<control::OrderAnswer> Commit(const control::Order& order,
                                               int64_t opened);
+  // For a log: everything that orders have decided, and back.
+  void Save(ShardLogState* state) const;
+  void Load(const ShardLogState& state);
   // Contributors from the start on, before any order.
   void SetMembers(const std::vector<int>& ranks);
   // Forgets what only clocks before `clock` need.

@@ -151,6 +151,10 @@ class Shard {
   // nothing before it is lacking on any shard), commits the clocks before.
   absl::StatusOr<control::RejoinWorkerResponse> Rejoin(
       const control::RejoinWorkerRequest& request);
+  // For a log: what inputs leave behind but for the chunks, and back (into a
+  // new shard, before any input).
+  void SaveState(ShardLogState* state) const;
+  void LoadState(const ShardLogState& state);
   // Declared dead, and no newer incarnation has come.
   bool IsGone(int rank) const { return ValidRank(rank) && workers_[rank].gone; }
   // Loads a slot of a chunk from a checkpoint; `last`: the chunk opens.

@@ -379,6 +379,30 @@ absl::StatusOr<control::RejoinWorkerResponse> Shard::Rejoin(
   return response;
 }
 
+void Shard::SaveState(ShardLogState* state) const {
+  for (int rank = 0; rank < options_.workers; ++rank) {
+    ShardLogState::Worker* out = state->add_workers();
+    out->set_incarnation(workers_[rank].incarnation);
+    out->set_gone(workers_[rank].gone);
+    out->set_due_from(workers_[rank].due_from);
+    out->set_finished_at(clocks_.finished_at(rank));
+  }
+  orders_.Save(state);
+}
+
+void Shard::LoadState(const ShardLogState& state) {
+  orders_.Load(state);
+  const int count = std::min(state.workers_size(), options_.workers);
+  for (int rank = 0; rank < count; ++rank) {
+    const ShardLogState::Worker& in = state.workers(rank);
+    workers_[rank].incarnation = in.incarnation();
+    workers_[rank].due_from = in.due_from();
+    workers_[rank].gone = in.gone();
+    clocks_.SetFinished(rank, in.finished_at());
+    if (in.gone()) clocks_.Remove(rank);
+  }
+}
+
 void Shard::WorkerGone(int rank, uint32_t incarnation) {
   if (!ValidRank(rank)) return;
   Worker& worker = workers_[rank];

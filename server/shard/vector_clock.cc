@@ -78,6 +78,11 @@ void VectorClock::Commit(int worker, int64_t clock) {
   UpdateMin();
 }
 
+void VectorClock::SetFinished(int worker, int64_t clock) {
+  lanes_[worker].finished_at = clock;
+  Advance(lanes_[worker]);
+}
+
 void VectorClock::Remove(int worker) {
   lanes_[worker].done = kClockInfinity;
   lanes_[worker].open.clear();

@@ -48,6 +48,8 @@ class VectorClock {
   void Close(int worker, int64_t clock);
   // Everything before `clock` is in, whatever ticks were lost.
   void Commit(int worker, int64_t clock);
+  // Known from before: see finished_at.
+  void SetFinished(int worker, int64_t clock);
   // The worker no longer counts; Restore brings it back, due at `clock`.
   void Remove(int worker);
   void Restore(int worker, int64_t clock);

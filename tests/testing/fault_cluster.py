@@ -104,14 +104,21 @@ class Watch:
 class FaultCluster:
     """`servers` ps-servers (ps-0 coordinates) and jobs of `workers` workers."""
 
-    def __init__(self, work, servers=2, workers=2, hold_shards=True, sets=()):
+    def __init__(self, work, servers=2, workers=2, hold_shards=True, sets=(), tmpfs_mib=0):
         self.work = pathlib.Path(work)
         self.work.mkdir(parents=True, exist_ok=True)
         self.workers = workers
         self.jobs = 0
+        self.folder = self.work
         self.processes = {}
         self.stopping = False
         self.coordinator = f"127.0.0.1:{free_port()}"
+        self.mounted = None
+        if tmpfs_mib:
+            self.mounted = self.work / "ps-1"
+            self.mounted.mkdir()
+            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={tmpfs_mib}m", "cssp-faults",
+                            self.mounted], check=True)
         for i in range(servers):
             self.add_server(i, hold_shards, sets)
         self.await_servers(servers if hold_shards else servers - 1)
@@ -175,6 +182,8 @@ class FaultCluster:
         self.job = job_file.read_text().strip()
         self.token = token
         self.watch = Watch(self.coordinator, self.job, folder / "watch.log")
+        for name in [n for n in self.processes if n.startswith("worker")]:
+            del self.processes[name]
         for rank in range(self.workers):
             self.add_worker(rank, again=wait)
         return folder / f"out_iter_{clocks}"
@@ -185,7 +194,7 @@ class FaultCluster:
             name, [BIN / "caffe-worker", f"--job={self.job}", f"--rank={rank}",
                    f"--coordinator={self.coordinator}", f"--token_file={self.token}",
                    "--threads=1", "--set=metrics_port=-1"],
-            self.work / f"{name}.log", self.folder, again)
+            self.folder / f"{name}.log", self.folder, again)
 
     def await_clock(self, clock, seconds=60):
         assert programs.wait_for(lambda: self.watch.clock >= clock or self.watch.ended(),
@@ -206,7 +215,7 @@ class FaultCluster:
     def report(self):
         lines = [f"job {self.job} clock {self.watch.clock} state {self.watch.state} "
                  f"{self.watch.message}", *self.watch.notes]
-        for log in sorted(self.work.glob("*.log")):
+        for log in sorted([*self.work.glob("*.log"), *self.folder.glob("*.log")]):
             lines += [f"--- {log.name}", *log.read_text(errors="replace").splitlines()[-25:]]
         return "\n".join(lines)
 
@@ -218,6 +227,8 @@ class FaultCluster:
             process.kill()
         for process in self.processes.values():
             process.popen.wait()
+        if self.mounted:
+            subprocess.run(["umount", self.mounted], check=False)
 
     def __enter__(self):
         return self

@@ -314,7 +314,7 @@ std::vector<std::unique_ptr<DataPlane>> StartPlanes(
   }
   for (int s = 0; s < world.servers; ++s) {
     request.set_server_index(s);
-    auto job = JobShard::Create(request, nullptr, "", planes[s]->sender());
+    auto job = JobShard::Create(request, nullptr, {}, planes[s]->sender());
     EXPECT_TRUE(job.ok()) << job.status();
     EXPECT_TRUE(planes[s]->AddJob(*std::move(job)).ok());
   }

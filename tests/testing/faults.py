@@ -1,0 +1,248 @@
+"""The faults: each takes a running job of a FaultCluster, hurts something at a
+moment drawn from `rng`, and leaves the cluster as its keeper mends it. Run by
+tests/integration/faults (two injections each) and tests/soak/faults.py."""
+import json
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+from testing import fault_cluster, programs
+from testing.fault_cluster import FaultCluster, model_bytes, recovery_seconds
+
+CLOCKS = 80
+CUTS = "--checkpoint_clocks=10"
+LOG = "--durability=LOG"
+CLIP = "clip_gradients: 0.5"
+
+
+class Fault:
+    """`hurt(cluster, rng)` does the damage; the rest is how the job is run."""
+
+    def __init__(self, hurt, flags=(), exact=True, solver="", wait=True, **cluster):
+        self.hurt, self.flags, self.exact = hurt, list(flags), exact
+        self.solver, self.wait, self.cluster = solver, wait, cluster
+
+
+def somewhen(cluster, rng, last=CLOCKS - 20):
+    cluster.await_clock(rng.randrange(2, last))
+    time.sleep(rng.random() * 0.02)
+
+
+def kill(*names):
+    def hurt(cluster, rng):
+        somewhen(cluster, rng)
+        for name in names:
+            cluster.processes[name].kill()
+    return hurt
+
+
+def kill_any_worker(cluster, rng):
+    somewhen(cluster, rng)
+    cluster.processes[f"worker-{rng.randrange(cluster.workers)}"].kill()
+
+
+def kill_another_worker(cluster, rng):
+    somewhen(cluster, rng)
+    cluster.processes[f"worker-{rng.randrange(1, cluster.workers)}"].kill()
+
+
+def kill_everything(cluster, rng):
+    somewhen(cluster, rng)
+    for process in list(cluster.processes.values()):
+        process.kill()
+
+
+def kill_in_checkpoint(cluster, rng):
+    """Cuts come every three clocks: one is always being written."""
+    somewhen(cluster, rng)
+    cluster.processes[rng.choice(["ps-0", "ps-1"])].kill()
+
+
+def stop(kind, seconds):
+    def hurt(cluster, rng):
+        somewhen(cluster, rng)
+        names = [n for n in cluster.processes if n.startswith(kind)]
+        process = cluster.processes[rng.choice(sorted(names))]
+        process.signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        process.signal(signal.SIGCONT)
+    return hurt
+
+
+def twin(cluster, rng):
+    """A second process of a rank that lives is turned away."""
+    somewhen(cluster, rng)
+    rank = rng.randrange(cluster.workers)
+    cluster.add_worker(rank, again=False, name="worker-twin")
+    assert cluster.processes["worker-twin"].popen.wait(20) != 0
+    text = (cluster.folder / "worker-twin.log").read_text()
+    assert "cannot take over a rank" in text, text
+
+
+def server_twin(cluster, rng):
+    """A second server of an id that lives is turned away."""
+    somewhen(cluster, rng)
+    done = subprocess.run(
+        [str(programs.BIN / "ps-server"), "--set=id=ps-1",
+         f"--set=coordinator={cluster.coordinator}", f"--set=state_dir={cluster.work}/twin"],
+        capture_output=True, text=True, timeout=30, env=programs.environment())
+    assert done.returncode == 2 and "ps-1" in done.stderr, done.stderr
+
+
+def garbage(cluster, rng):
+    """Bytes that are no protocol, on every port of a server."""
+    somewhen(cluster, rng)
+    out = cluster.psctl("servers", "-o", "json")
+    server = rng.choice(json.loads(out)["servers"])
+    for address in (server["data_address"], server["control_address"]):
+        host, port = address.rsplit(":", 1)
+        for _ in range(3):
+            with socket.create_connection((host, int(port)), timeout=5) as link:
+                link.sendall(rng.randbytes(rng.randrange(1, 5000)))
+
+
+def corrupt_checkpoint(cluster, rng):
+    """The newest cut of a dead server has a flipped bit: the one before it is
+    used, or an earlier one."""
+    assert programs.wait_for(lambda: len(cluster.watch.checkpoints) >= 3, 60)
+    process = cluster.processes["ps-1"]
+    process.again = False
+    process.kill()
+    process.popen.wait()
+    folder = cluster.work / "ps-1/store"
+    newest = max(cluster.watch.checkpoints)
+    key = f"cut/{cluster.job}/{newest:020d}/".encode()
+    hit = 0
+    for path in sorted(folder.glob("*.log")) + sorted(folder.glob("*.sst")):
+        data = bytearray(path.read_bytes())
+        at = data.find(key)
+        while at >= 0:
+            where = at + len(key) + 200 + rng.randrange(500)
+            if where < len(data):
+                data[where] ^= 1 << rng.randrange(8)
+                hit += 1
+            at = data.find(key, at + 1)
+        path.write_bytes(data)
+    assert hit, "no record of the cut was found"
+    process.start()
+    process.again = True
+
+
+def disk(how):
+    """The disk of one server is full, or read-only, for a while: checkpoints
+    fail with a line, or the log waits; nothing is lost."""
+    def hurt(cluster, rng):
+        somewhen(cluster, rng, CLOCKS // 2)
+        mount = cluster.work / "ps-1"
+        if how == "full":
+            filler = mount / "filler"
+            with open(filler, "wb") as out:
+                try:
+                    while True:
+                        out.write(bytes(1 << 20))
+                        out.flush()
+                except OSError:
+                    pass
+            time.sleep(1)
+            filler.unlink()
+        else:
+            subprocess.run(["mount", "-o", "remount,ro", mount], check=False,
+                           capture_output=True)
+            time.sleep(1)
+            subprocess.run(["mount", "-o", "remount,rw", mount], check=True)
+    return hurt
+
+
+FAULTS = {
+    "worker-wait": Fault(kill_any_worker, [CUTS]),
+    "worker-wait-log-clip": Fault(kill_any_worker, [LOG, CUTS], solver=CLIP),
+    "worker-continue": Fault(kill_another_worker, exact=False, wait=False, workers=3),
+    "server-checkpoint": Fault(kill("ps-1"), [CUTS]),
+    "server-checkpoint-clip": Fault(kill("ps-1"), [CUTS], solver=CLIP),
+    "server-no-checkpoint": Fault(kill("ps-1")),
+    "server-log": Fault(kill("ps-1"), [LOG, CUTS]),
+    "server-log-clip": Fault(kill("ps-1"), [LOG, CUTS], solver=CLIP),
+    "server-log-alone": Fault(kill("ps-1"), [LOG]),
+    "coordinator": Fault(kill("ps-0"), [CUTS], servers=3, hold_shards=False),
+    "coordinator-shard": Fault(kill("ps-0"), [CUTS]),
+    "coordinator-log": Fault(kill("ps-0"), [LOG, CUTS]),
+    "in-checkpoint": Fault(kill_in_checkpoint, ["--checkpoint_clocks=3"]),
+    "in-checkpoint-log": Fault(kill_in_checkpoint, [LOG, "--checkpoint_clocks=3"]),
+    "cluster": Fault(kill_everything, [CUTS]),
+    "cluster-log": Fault(kill_everything, [LOG, CUTS]),
+    "stop-worker": Fault(stop("worker", 1), [CUTS]),
+    "stop-server": Fault(stop("ps-1", 1), [CUTS]),
+    "twin-worker": Fault(twin, [CUTS]),
+    "twin-server": Fault(server_twin, [CUTS]),
+    "garbage": Fault(garbage, [CUTS]),
+    "corrupt-checkpoint": Fault(corrupt_checkpoint, [CUTS]),
+}
+# One of each kind, for the default tier.
+QUICK = ["worker-wait", "worker-continue", "server-checkpoint-clip", "server-log-clip",
+         "coordinator", "coordinator-shard", "coordinator-log", "in-checkpoint", "cluster",
+         "twin-worker", "garbage", "corrupt-checkpoint"]
+# Longer, or of the machine's own (mounts): for the soak script.
+LONG_FAULTS = {
+    "stop-worker-10s": Fault(stop("worker", 10), [CUTS]),
+    "stop-server-10s": Fault(stop("ps-1", 10), [CUTS]),
+    "disk-full": Fault(disk("full"), [CUTS], tmpfs_mib=340),
+    "disk-full-log": Fault(disk("full"), [LOG, CUTS], tmpfs_mib=340),
+    "disk-read-only": Fault(disk("ro"), [CUTS], tmpfs_mib=340),
+}
+
+
+class Session:
+    """Injects faults. Clusters are kept from one fault to the next, and so is what
+    the undisturbed job of a solver ends with."""
+
+    def __init__(self, folder, say=print):
+        self.folder, self.say = pathlib.Path(folder), say
+        self.clusters, self.expected, self.made = {}, {}, 0
+
+    def cluster(self, fault):
+        key = tuple(sorted(fault.cluster.items()))
+        if key not in self.clusters:
+            self.made += 1
+            self.clusters[key] = FaultCluster(self.folder / f"cluster-{self.made}",
+                                              **fault.cluster)
+        return self.clusters[key]
+
+    def undisturbed(self, fault):
+        if fault.solver not in self.expected:
+            cluster = self.cluster(fault)
+            stem = cluster.submit(CLOCKS, solver=fault.solver, pace_ms=1)
+            cluster.await_end()
+            self.expected[fault.solver] = model_bytes(stem)
+        return self.expected[fault.solver]
+
+    def inject(self, fault, rng):
+        """Gives the seconds of recovery; AssertionError: something is lost."""
+        cluster = self.cluster(fault)
+        stem = cluster.submit(CLOCKS, *fault.flags, solver=fault.solver, wait=fault.wait)
+        fault.hurt(cluster, rng)
+        cluster.await_end(120)
+        assert not fault.exact or model_bytes(stem) == self.undisturbed(fault), \
+            f"the end differs from the undisturbed run's: {cluster.report()}"
+        shutil.rmtree(stem.parent, ignore_errors=True)
+        return recovery_seconds(cluster.watch.notes)
+
+    def run(self, name, injections, seed):
+        """Each injection has a seed of its own. Gives their recovery times."""
+        fault = {**FAULTS, **LONG_FAULTS}[name]
+        if fault.exact:
+            self.undisturbed(fault)
+        times = []
+        for i in range(injections):
+            begun = time.monotonic()
+            times.append(self.inject(fault, fault_cluster.seeded(f"{name} {seed} {i}")))
+            self.say(f"{name} seed {seed} injection {i}: ok, recovery {times[-1]:.2f} s, "
+                     f"{time.monotonic() - begun:.1f} s in all")
+        return times
+
+    def close(self):
+        for cluster in self.clusters.values():
+            cluster.close()
+        self.clusters = {}

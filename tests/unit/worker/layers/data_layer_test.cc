@@ -72,8 +72,8 @@ TEST_F(DataLayerTest, WorkersTogetherGetWhatOneWouldGet) {
   const auto one = Make(Text("batch_size: 12"));
   const auto a = Make(Text("batch_size: 4")), b = Make(Text("batch_size: 4")),
              c = Make(Text("batch_size: 4"));
-  const auto alone = DealSchedule::Create(0, 0, 1, 12, 1);
-  const auto shared = DealSchedule::Create(0, 0, 3, 4, 1);
+  const auto alone = DealSchedule::Create({0, 0, EqualShares(1, 12)}, 1);
+  const auto shared = DealSchedule::Create({0, 0, EqualShares(3, 4)}, 1);
   for (int64_t clock = 0; clock < 6; ++clock) {
     const Values whole = LabelsAt(*one, alone->FirstPosition(clock, 0, 0));
     Values parts;

@@ -50,7 +50,7 @@ TEST_F(SubmitTest, MistakesAreNamed) {
   SubmitOptions options = Options();
   options.ssp_update = "PER_CLICK";
   EXPECT_THAT(std::string(MakeJobSpec(options).status().message()),
-              HasSubstr("PER_CLOCK"));
+              HasSubstr("per_clock"));
   options = Options();
   options.weights = "/nonexistent.caffemodel";
   EXPECT_THAT(std::string(MakeJobSpec(options).status().message()),

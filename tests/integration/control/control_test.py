@@ -155,7 +155,7 @@ class Control(programs.ProgramTest):
         self.assertIn("--launch slurm", self.one_line(
             "submit", "--solver=solver.prototxt", "--launch=slurm"))
         self.assertIn("absent.prototxt", self.one_line("submit", "--solver=absent.prototxt"))
-        self.assertIn("PER_PUSH", self.one_line(
+        self.assertIn("per_push", self.one_line(
             "submit", "--solver=solver.prototxt", "--ssp_update=async"))
         self.assertIn("straggler", self.one_line(
             "submit", "--solver=solver.prototxt", "--straggler=9:2"))

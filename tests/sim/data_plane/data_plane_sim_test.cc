@@ -295,6 +295,8 @@ std::vector<std::unique_ptr<DataPlane>> StartPlanes(
   }
   request.mutable_spec()->set_workers(world.workers);
   request.mutable_spec()->set_staleness(world.staleness);
+  // The sum below is the definition's; staleness_lr has tests of its own.
+  request.mutable_spec()->set_staleness_lr(control::STALENESS_LR_NONE);
   for (const ps::BlobSpec& blob : Blobs()) {
     *request.add_blobs() = ps::ToProto(blob);
   }

@@ -13,7 +13,9 @@ again, with more settings or seeds: it runs what is missing and prints the table
   straggler     clocks/s of a short run under a rotating 4x straggler
 
 usage: convergence.py BATCHES_FOLDER WORK [--settings=s0,s2,...] [--seeds=1,2,...]
-                      [--clocks=5000] [--straggler-clocks=400] [--table-only]
+                      [--clocks=5000] [--straggler-clocks=400] [--gpu] [--table-only]
+
+With --gpu all workers share the host's first GPU.
 """
 import argparse
 import json
@@ -82,7 +84,7 @@ def prepare(batches, work):
                     work / "cifar10_train_lmdb", work / "mean.binaryproto"], check=True)
 
 
-def write_solver(work, folder, seed, clocks, test_interval):
+def write_solver(work, folder, seed, clocks, test_interval, mode):
     net = (HERE / "cifar10_quick_train_test.prototxt").read_text()
     net = net.replace("examples/cifar10/", f"{work}/").replace("batch_size: 100", "batch_size: 25", 1)
     (folder / "net.prototxt").write_text(net)
@@ -92,14 +94,15 @@ def write_solver(work, folder, seed, clocks, test_interval):
         "base_lr: 0.001 momentum: 0.9 weight_decay: 0.004\n"
         f'lr_policy: "multistep" gamma: 0.1 stepvalue: {clocks * 4 // 5}\n'
         f"max_iter: {clocks} snapshot_after_train: false\n"
-        f'snapshot_prefix: "{folder}/quick" solver_mode: CPU random_seed: {seed}\n')
+        f'snapshot_prefix: "{folder}/quick" solver_mode: {mode} random_seed: {seed}\n')
 
 
-def train(work, name, setting, seed, clocks, straggler):
+def train(work, name, setting, seed, clocks, straggler, mode):
     """One run; gives what is kept of it."""
     folder = work / "runs" / name
     folder.mkdir(parents=True, exist_ok=True)
-    write_solver(work, folder, seed, clocks, 0 if straggler else max(50, clocks // 20))
+    write_solver(work, folder, seed, clocks, 0 if straggler else max(50, clocks // 20),
+                 mode)
     events = folder / "events"
     flags = [*SETTINGS[setting], "--workers=4", "--threads=1", "--launch=mpirun",
              f"--solver={folder}/solver.prototxt", f"--events={events}",
@@ -145,12 +148,12 @@ def summary(events, job):
     }
 
 
-def run_missing(work, setting, seed, clocks, straggler):
+def run_missing(work, setting, seed, clocks, straggler, mode):
     kind = f"straggler{clocks}" if straggler else f"clocks{clocks}"
     kept = work / "results" / f"{kind}-{setting}-{seed}.json"
     if not kept.exists():
         print(f"{kept.stem} ...", file=sys.stderr, flush=True)
-        result = train(work, kept.stem, setting, seed, clocks, straggler)
+        result = train(work, kept.stem, setting, seed, clocks, straggler, mode)
         kept.parent.mkdir(exist_ok=True)
         partial = kept.with_suffix(".partial")
         partial.write_text(json.dumps(result))
@@ -210,9 +213,11 @@ def main():
     parser.add_argument("--seeds", default="1,2,3,4,5")
     parser.add_argument("--clocks", type=int, default=5000)
     parser.add_argument("--straggler-clocks", type=int, default=400)
+    parser.add_argument("--gpu", action="store_true")
     parser.add_argument("--table-only", action="store_true")
     args = parser.parse_args()
     settings = args.settings.split(",")
+    mode = "GPU" if args.gpu else "CPU"
     for setting in settings:
         if setting not in SETTINGS:
             sys.exit(f"no setting '{setting}'; known are {', '.join(SETTINGS)}")
@@ -223,9 +228,9 @@ def main():
         for seed in map(int, args.seeds.split(",")):
             for setting in settings:  # interleaved: the machine's moods hit all alike
                 if args.clocks > 0:
-                    run_missing(work, setting, seed, args.clocks, False)
+                    run_missing(work, setting, seed, args.clocks, False, mode)
                 if args.straggler_clocks > 0:
-                    run_missing(work, setting, seed, args.straggler_clocks, True)
+                    run_missing(work, setting, seed, args.straggler_clocks, True, mode)
     print_table(work, settings, args.clocks, args.straggler_clocks)
 
 

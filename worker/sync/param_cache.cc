@@ -179,12 +179,6 @@ int64_t ParamCache::oldest_installed() const {
   return oldest;
 }
 
-void ParamCache::SetInstalled(int64_t version) {
-  absl::MutexLock lock(&mu_);
-  std::fill(installed_.begin(), installed_.end(),
-            ps::Freshness{.row = version, .own = version});
-}
-
 void ParamCache::SetStaleness(int64_t staleness, int64_t clock) {
   absl::MutexLock lock(&mu_);
   // The earlier order has taken effect by the time the next one is given.

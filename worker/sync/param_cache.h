@@ -69,9 +69,6 @@ class ParamCache {
   // Oldest version in the slab over all chunks.
   int64_t oldest_installed() const;
 
-  // Declares the slab's present contents to be `version` (rank 0 after it has
-  // initialised the service).
-  void SetInstalled(int64_t version) ABSL_LOCKS_EXCLUDED(mu_);
   // Staleness from `clock` on (an order).
   void SetStaleness(int64_t staleness, int64_t clock) ABSL_LOCKS_EXCLUDED(mu_);
   // The server has nothing older than `version` for a reader that repeats an

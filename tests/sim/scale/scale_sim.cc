@@ -76,8 +76,7 @@ double ScaleSim::Run() {
     const PeerId peer = rank + 1;
     CHECK(shard_->Attach(rank, kIncarnation, peer) == ps::Reason::kNone);
     shard_->OnSubscribe(peer, Header(ps::MessageType::kSubscribe, rank, 0));
-    // Everybody begins with the initial values.
-    workers_[rank].cache->SetInstalled(0);
+    for (int c = 0; c < stages(); ++c) Land(rank, c, {.row = 0}, zeros);
     queue_.After(0, [this, rank] { Start(rank); });
   }
   while (queue_.Step()) {
@@ -106,16 +105,14 @@ void ScaleSim::Forward(int rank) {
   Worker& worker = workers_[rank];
   if (worker.stage == stages()) return Backward(rank);
   const int chunk = ChunkOf(worker.stage);
-  const int64_t bound =
-      std::max<int64_t>(0, worker.clock - config_.staleness);
-  worker.blocked = std::max(worker.cache->installed(chunk),
-                            worker.cache->newest(chunk).row) < bound;
+  worker.blocked = !worker.cache->Fit(chunk, worker.clock);
   if (worker.blocked) return;  // until values come
   const auto read = worker.cache->Install(chunk, worker.clock,
                                           absl::InfinitePast(),
                                           TimeSource::Real());
   CHECK(read.ok()) << read.status();
-  CHECK(read->version >= bound && read->version <= worker.clock);
+  CHECK(read->version >= worker.clock - config_.staleness &&
+        read->version <= worker.clock);
   ++seen_[worker.clock - read->version];
   worker.based_on = std::min(worker.based_on, read->version);
   const double seconds = config_.net.stages[worker.stage].forward *
@@ -188,19 +185,22 @@ void ScaleSim::SendValues(PeerId peer, const ps::MessageHeader& header,
   const int chunk = static_cast<int>(header.chunk);
   const double there = links_.Values(rank, Bytes(chunk), queue_.now());
   queue_.After(there - queue_.now(), [this, rank, peer, header, values] {
-    Worker& worker = workers_[rank];
-    const int chunk = static_cast<int>(header.chunk);
-    bool lost = false;
-    float* memory = worker.cache->BeginArrival(
-        chunk, {.row = header.clock, .own = header.based_on}, &lost);
-    CHECK(!lost);
-    if (memory != nullptr) {
-      std::copy(values.floats().begin(), values.floats().end(), memory);
-      worker.cache->EndArrival(chunk, memory, true);
-    }
+    Land(rank, static_cast<int>(header.chunk),
+         {.row = header.clock, .own = header.based_on}, values.floats());
     shard_->OnValuesSent(peer, header.chunk);
-    if (worker.blocked) Forward(rank);
+    if (workers_[rank].blocked) Forward(rank);
   });
+}
+
+void ScaleSim::Land(int rank, int chunk, const ps::Freshness& fresh,
+                    absl::Span<const float> values) {
+  ParamCache& cache = *workers_[rank].cache;
+  bool lost = false;
+  float* memory = cache.BeginArrival(chunk, fresh, &lost);
+  CHECK(!lost);
+  if (memory == nullptr) return;
+  std::copy(values.begin(), values.end(), memory);
+  cache.EndArrival(chunk, memory, true);
 }
 
 void ScaleSim::SendReply(PeerId, const ps::MessageHeader& header) {

@@ -76,6 +76,9 @@ class ScaleSim : private ShardOutput {
   double Bytes(int chunk) const {
     return config_.net.stages[ChunkOf(chunk)].bytes;
   }
+  // A version reaches a worker's cache.
+  void Land(int rank, int chunk, const ps::Freshness& fresh,
+            absl::Span<const float> values);
   void Start(int rank);
   void Forward(int rank);
   void Backward(int rank);

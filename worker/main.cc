@@ -169,6 +169,8 @@ absl::Status Run(int argc, char** argv) {
   // Before the launcher's client starts its threads: mpirun passes Ctrl-C on,
   // and the launcher or psctl decides what it means.
   SignalActions signals(SolverAction::kStop, SolverAction::kSnapshot);
+  std::unique_ptr<SignalActions> leave;
+  if (!config.evaluator()) leave = SignalActions::ForWorker();
   // The evaluator has inherited its parent's place in the launch: not its own.
   std::unique_ptr<Launch> launch;
   if (!config.evaluator()) {
@@ -176,10 +178,11 @@ absl::Status Run(int argc, char** argv) {
     process.ranks_on_host = launch->local_size();
     process.host_rank = launch->local_rank();
     if (config.rank() < 0 && launch->size() > 1) config.set_rank(launch->rank());
+    if (config.join()) config.set_rank(-1);  // the coordinator gives one
   }
   std::unique_ptr<ChildProcess> evaluator;
   absl::Duration evaluator_wait = kEvaluatorWait;  // after a failure
-  process.actions = config.evaluator() ? &signals : nullptr;
+  process.actions = config.evaluator() ? &signals : leave.get();
   process.on_join = [&](JobSession& session) {
     return OnJoin(session, config, options, &evaluator_wait, &evaluator);
   };

@@ -211,6 +211,33 @@ absl::StatusOr<control::CheckpointJobResponse> CoordinatorClient::CheckpointJob(
   return impl_->Unary(&Coordinator::Stub::CheckpointJob, request, deadline);
 }
 
+absl::StatusOr<control::OrderPlaced> CoordinatorClient::SetStaleness(
+    const std::string& job_id, int staleness) {
+  control::SetStalenessRequest request;
+  request.set_job_id(job_id);
+  request.set_staleness(staleness);
+  return impl_->Unary(&Coordinator::Stub::SetStaleness, request,
+                      impl_->options.deadline);
+}
+
+absl::StatusOr<control::OrderPlaced> CoordinatorClient::DrainWorker(
+    const std::string& job_id, int rank) {
+  control::DrainWorkerRequest request;
+  request.set_job_id(job_id);
+  request.set_rank(rank);
+  return impl_->Unary(&Coordinator::Stub::DrainWorker, request,
+                      impl_->options.deadline);
+}
+
+absl::StatusOr<control::JobStatus> CoordinatorClient::ScaleJob(
+    const std::string& job_id, int workers) {
+  control::ScaleJobRequest request;
+  request.set_job_id(job_id);
+  request.set_workers(workers);
+  return impl_->Unary(&Coordinator::Stub::ScaleJob, request,
+                      impl_->options.deadline);
+}
+
 absl::StatusOr<control::ListServersResponse> CoordinatorClient::ListServers() {
   return impl_->Unary(&Coordinator::Stub::ListServers,
                       control::ListServersRequest(), impl_->options.deadline);

@@ -73,6 +73,13 @@ class CoordinatorClient {
   absl::StatusOr<control::CheckpointJobResponse> CheckpointJob(
       const std::string& job_id, absl::Duration deadline);
   absl::StatusOr<control::ListServersResponse> ListServers();
+  // Orders; what they give is the clock from which they hold.
+  absl::StatusOr<control::OrderPlaced> SetStaleness(const std::string& job_id,
+                                                    int staleness);
+  absl::StatusOr<control::OrderPlaced> DrainWorker(const std::string& job_id,
+                                                   int rank);
+  absl::StatusOr<control::JobStatus> ScaleJob(const std::string& job_id,
+                                              int workers);
 
   absl::StatusOr<control::JoinJobResponse> JoinJob(
       control::JoinJobRequest request);

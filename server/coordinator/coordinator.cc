@@ -100,6 +100,10 @@ void Coordinator::ExpireLocked() {
     if (job->recovery.has_value())
       LaterLocked([this, job = job] { Recover(job); });
     OrderTimedCutsLocked(job);
+    if (job->status.state() != control::JOB_RUNNING) continue;
+    if (!job->recovery.has_value()) JudgeStallsLocked(job);
+    if (job->members_changed)
+      LaterLocked([this, job = job] { OrderMembers(job); });
   }
   if (options_.metrics == nullptr) return;
   options_.metrics->live_servers->Set(live_servers);

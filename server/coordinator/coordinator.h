@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -113,6 +114,19 @@ class Coordinator {
                                                         absl::Duration wait)
       ABSL_LOCKS_EXCLUDED(mu_);
   control::ListServersResponse ListServers() const ABSL_LOCKS_EXCLUDED(mu_);
+  // Orders; what each gives is the clock from which it holds.
+  absl::StatusOr<control::OrderPlaced> SetStaleness(const std::string& id,
+                                                    int staleness)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // Lets a worker go: it finishes the clock before, and leaves.
+  absl::StatusOr<control::OrderPlaced> DrainWorker(const std::string& id,
+                                                   int rank)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // Lets the newest workers go, or admits more: whoever launches them sees
+  // wanted_workers.
+  absl::StatusOr<control::JobStatus> ScaleJob(const std::string& id,
+                                              int workers)
+      ABSL_LOCKS_EXCLUDED(mu_);
   // The next events of a job, waiting up to `timeout` for one.
   absl::StatusOr<std::vector<control::JobEvent>> NextEvents(
       WatchCursor* cursor, absl::Duration timeout) ABSL_LOCKS_EXCLUDED(mu_);
@@ -205,7 +219,8 @@ class Coordinator {
   void ReportLocked(const JobPtr& job, Member& member,
                     const control::WorkerReport& report)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void ClockLocked(Job& job, Member& member, const control::ClockReport& clock)
+  void ClockLocked(const JobPtr& job, Member& member,
+                   const control::ClockReport& clock)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ProgressLocked(Job& job,
                       const std::vector<control::ClockProgress>& clocks)
@@ -218,6 +233,9 @@ class Coordinator {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // coordinator_layout.cc
+  absl::StatusOr<control::DeclareLayoutResponse> Declare(
+      const control::DeclareLayoutRequest& request, absl::Duration wait)
+      ABSL_LOCKS_EXCLUDED(mu_);
   absl::StatusOr<PlacedModel> PlaceLocked(
       const Job& job, const control::DeclareLayoutRequest& request,
       ps::SlabLayout layout) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -246,7 +264,10 @@ class Coordinator {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // coordinator_orders.cc
-  absl::StatusOr<int64_t> PlaceOrder(const JobPtr& job, control::Order order)
+  // At a clock that neither a shard nor a live worker has begun, `margin`
+  // clocks beyond the first that could be.
+  absl::StatusOr<int64_t> PlaceOrder(const JobPtr& job, control::Order order,
+                                     int64_t margin = 0)
       ABSL_LOCKS_EXCLUDED(mu_);
   void WorkerGone(const JobPtr& job, int rank, uint32_t incarnation)
       ABSL_LOCKS_EXCLUDED(mu_);
@@ -297,6 +318,53 @@ class Coordinator {
       control::DeclareLayoutResponse* response);
   void OrderTimedCutsLocked(const JobPtr& job)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  // coordinator_elastic.cc
+  absl::StatusOr<int64_t> AskWorkers(const JobPtr& job,
+                                     const control::Order& order)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  void AnsweredLocked(Job& job, int rank, const control::OrderAnswer& answer)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void WithdrawOrder(const JobPtr& job,
+                     const std::vector<std::shared_ptr<ShardControl>>& shards,
+                     const control::Order& order) ABSL_LOCKS_EXCLUDED(mu_);
+  void PlacedLocked(Job& job, const control::Order& order)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<control::OrderPlaced> OrderStaleness(const JobPtr& job,
+                                                      int staleness,
+                                                      const std::string& why)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  void ObservePaceLocked(const JobPtr& job, const Member& member,
+                         const control::ClockReport& clock)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Duration StallBoundLocked(const Job& job) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void JudgeStallsLocked(const JobPtr& job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  int WantedLocked(const Job& job) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  int64_t RecordsBeforeLocked(const Job& job, int64_t clock) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  control::MembershipOrder MembersLocked(const Job& job, int with,
+                                         const std::set<int>& without) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void BeginDealsLocked(Job& job, int64_t samples_per_clock,
+                        int64_t first_record)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void AddDealsLocked(const Job& job,
+                      control::DeclareLayoutResponse* response) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void RestartDealsLocked(Job& job, int64_t clock)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  static void TellOrdersLocked(const Job& job, DirectiveQueue& to);
+  void OrderMembers(const JobPtr& job) ABSL_LOCKS_EXCLUDED(mu_);
+  absl::StatusOr<int64_t> LetGo(const JobPtr& job, const std::set<int>& ranks)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  void LeavingLocked(const JobPtr& job, Member& member)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<int> NewcomerRankLocked(const Job& job) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status AdmitNewcomer(const control::DeclareLayoutRequest& request,
+                             control::DeclareLayoutResponse* response)
+      ABSL_LOCKS_EXCLUDED(mu_);
 
   // coordinator_servers.cc
   void ServerGoneLocked(Server& server, const std::string& why)

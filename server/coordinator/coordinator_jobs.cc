@@ -139,6 +139,7 @@ absl::StatusOr<control::SubmitJobResponse> Coordinator::SubmitJob(
   job->status.set_job_id(job->id);
   job->status.set_state(control::JOB_PENDING);
   job->status.set_job_epoch(1);
+  job->status.set_staleness(spec.staleness());
   job->status.set_submitted_unix(options_.unix_seconds());
   RETURN_IF_ERROR(ResumeLocked(*job));
   if (spec.solver().random_seed() >= 0)
@@ -289,7 +290,7 @@ void Coordinator::SettleLocked(const JobPtr& job) {
       live += member.live() || (job->spec.wait_for_dead() &&
                                 !job->cancelling &&
                                 member.state == Member::State::kDead);
-      done += member.state == Member::State::kDone;
+      done += member.state == Member::State::kDone && !member.leaves;
     }
     if (job->cancelling &&
         (live == 0 || Now() - job->cancel_since > options_.stop_wait))

@@ -130,15 +130,17 @@ control::OpenShardRequest Coordinator::OpenRequestLocked(
     *open.add_blobs() = ps::ToProto(blob);
   *open.mutable_shard_map() = model.map;
   open.set_start_clock(job.status.start_clock());
-  for (int rank = 0; rank < job.spec.workers(); ++rank) {
-    const auto member = job.members.find(rank);
+  for (int rank = 0; rank < MaxWorkers(job.spec); ++rank) {
     const auto incarnation = job.incarnations.find(rank);
     open.add_incarnations(
         incarnation == job.incarnations.end() ? 0 : incarnation->second);
-    if (member == job.members.end() || job.spec.wait_for_dead() ||
-        member->second.state != Member::State::kDead)
+    const bool first = rank < job.spec.workers();
+    if (first && (job.spec.wait_for_dead() ||
+                  job.status.state() == control::JOB_PENDING))
       open.add_members(rank);
   }
+  if (open.members().empty())
+    *open.mutable_members() = MembersLocked(job, -1, {}).ranks();
   return open;
 }
 
@@ -194,8 +196,8 @@ absl::Status Coordinator::OpenModel(
       job->status.set_clock(request.start_clock());
     }
     job->first_clock = job->status.start_clock();
+    int64_t first_record = -1;
     open = OpenRequestLocked(*job, model);
-    open.clear_members();
     job->first_plateau = request.plateau();
     *open.mutable_plateau() = request.plateau();
     if (const std::string& id = job->spec.resume_checkpoint(); !id.empty()) {
@@ -205,7 +207,9 @@ absl::Status Coordinator::OpenModel(
       open.set_restore_checkpoint(id);
       open.set_manifest(manifest.SerializeAsString());
       *open.mutable_plateau() = manifest.plateau();
+      if (manifest.has_records()) first_record = manifest.records();
     }
+    BeginDealsLocked(*job, request.samples_per_clock(), first_record);
     job->opening = Job::Opening::kUnderWay;
   }
   std::vector<int> all(model.shards.size());
@@ -238,6 +242,14 @@ absl::Status Coordinator::OpenModel(
 }
 
 absl::StatusOr<control::DeclareLayoutResponse> Coordinator::DeclareLayout(
+    const control::DeclareLayoutRequest& request, absl::Duration wait) {
+  ASSIGN_OR_RETURN(control::DeclareLayoutResponse response,
+                   Declare(request, wait));
+  RETURN_IF_ERROR(AdmitNewcomer(request, &response));
+  return response;
+}
+
+absl::StatusOr<control::DeclareLayoutResponse> Coordinator::Declare(
     const control::DeclareLayoutRequest& request, absl::Duration wait) {
   RETURN_IF_ERROR(CheckDeclaration(request));
   JobPtr job;
@@ -333,12 +345,20 @@ absl::StatusOr<control::DeclareLayoutResponse> Coordinator::DeclaredLocked(
   if (request.rank() == kEvaluatorRank) return response;
 
   member->last_seen = Now();
+  member->last_clock = Now();
+  AddDealsLocked(*job, &response);
   if (!member->declared) {
     member->declared = true;
-    member->state = Member::State::kRunning;
-    member->status.set_state("running");
-    member->status.set_clock(job->status.start_clock());
     member->samples_per_clock = request.samples_per_clock();
+    member->status.set_batch(static_cast<int32_t>(
+        request.samples_per_clock() / job->spec.solver().iter_size()));
+    member->status.set_clock(job->status.start_clock());
+    // A newcomer runs when the others know of it.
+    if (job->status.state() == control::JOB_PENDING ||
+        !MayJoinLater(job->spec)) {
+      member->state = Member::State::kRunning;
+      member->status.set_state("running");
+    }
     StoreRunLocked(*job);
   }
   int declared = 0;

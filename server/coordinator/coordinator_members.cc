@@ -51,6 +51,9 @@ absl::StatusOr<int> Coordinator::ChooseRankLocked(
         absl::StrCat("rank ", request.rank(), ": job ", job.id, " has ",
                      job.spec.workers(), " workers"));
   if (request.rank() >= 0) return request.rank();
+  if (job.status.state() == control::JOB_RUNNING &&
+      MayJoinLater(job.spec))
+    return NewcomerRankLocked(job);
   for (int rank = 0; rank < job.spec.workers(); ++rank)
     if (job.members.count(rank) == 0) return rank;
   return absl::FailedPreconditionError(absl::StrCat(
@@ -80,8 +83,12 @@ absl::StatusOr<control::JoinJobResponse> Coordinator::JoinJob(
   const bool awaited =
       job->spec.wait_for_dead() &&
       (member.state == Member::State::kDead || member.restored);
-  if (!again && member.incarnation != 0 && rank != kEvaluatorRank &&
-      !awaited && (state != control::JOB_PENDING || member.declared))
+  const bool newcomer = request.rank() < 0 && !member.live() &&
+                        state == control::JOB_RUNNING &&
+                        MayJoinLater(job->spec);
+  if (!again && !newcomer && member.incarnation != 0 &&
+      rank != kEvaluatorRank && !awaited &&
+      (state != control::JOB_PENDING || member.declared))
     return absl::FailedPreconditionError(
         absl::StrCat("rank ", rank, " of job ", job->id, " is ",
                      member.status.state(),
@@ -117,7 +124,8 @@ absl::StatusOr<control::JoinJobResponse> Coordinator::JoinJob(
   response.set_start_clock(job->status.start_clock());
   response.set_lease_seconds(options_.lease.lease_ms() / 1000.0);
   response.set_token(job->token);
-  response.set_initialised(!job->spec.resume_checkpoint().empty());
+  response.set_initialised(!job->spec.resume_checkpoint().empty() ||
+                           state == control::JOB_RUNNING);
   return response;
 }
 
@@ -151,6 +159,7 @@ absl::StatusOr<LeaseHandle> Coordinator::OpenLease(
   LeaseHandle lease{job->id, first.rank(), first.incarnation(),
                     member->directives};
   ReportLocked(job, *member, first);
+  if (first.rank() != kEvaluatorRank) TellOrdersLocked(*job, *lease.directives);
   if (job->recoveries > 0) {
     // Whoever has declared since takes no notice.
     control::WorkerDirective again;
@@ -197,11 +206,19 @@ void Coordinator::ReportLocked(const JobPtr& job, Member& member,
   switch (report.body_case()) {
     case control::WorkerReport::kClock:
       if (member.status.rank() != kEvaluatorRank)
-        ClockLocked(*job, member, report.clock());
+        ClockLocked(job, member, report.clock());
+      break;
+    case control::WorkerReport::kOrderAnswer:
+      AnsweredLocked(*job, member.status.rank(), report.order_answer());
+      break;
+    case control::WorkerReport::kLeaving:
+      if (member.status.rank() != kEvaluatorRank) LeavingLocked(job, member);
       break;
     case control::WorkerReport::kDone:
       if (!member.live()) break;
       SetState(member, Member::State::kDone);
+      if (job->asking.has_value())
+        job->asking->awaited.erase(member.status.rank());
       StoreRunLocked(*job);
       if (job->progress.has_value())
         ProgressLocked(*job, job->progress->Remove(member.status.rank()));
@@ -247,8 +264,9 @@ void Coordinator::ReportLocked(const JobPtr& job, Member& member,
   }
 }
 
-void Coordinator::ClockLocked(Job& job, Member& member,
+void Coordinator::ClockLocked(const JobPtr& of, Member& member,
                               const control::ClockReport& clock) {
+  Job& job = *of;
   const int64_t last = job.spec.solver().max_iter();
   if (!job.progress.has_value() || clock.clock() < job.status.start_clock() ||
       clock.clock() >= last || clock.outputs_size() > kMaxOutputs ||
@@ -259,12 +277,15 @@ void Coordinator::ClockLocked(Job& job, Member& member,
   status.set_wait_seconds(status.wait_seconds() + clock.wait_seconds());
   status.set_run_seconds(status.run_seconds() + clock.clock_seconds());
   member.samples += clock.samples();
+  ++member.clocks;
+  member.last_clock = Now();
   if (status.run_seconds() > 0) {
     status.set_wait_share(status.wait_seconds() / status.run_seconds());
     status.set_samples_per_second(member.samples / status.run_seconds());
   }
   *status.mutable_staleness_histogram() = clock.staleness_histogram();
   ProgressLocked(job, job.progress->Add(status.rank(), clock));
+  ObservePaceLocked(of, member, clock);
 }
 
 void Coordinator::ProgressLocked(
@@ -355,6 +376,8 @@ void Coordinator::DeadLocked(const JobPtr& job, Member& member,
   if (job->status.state() == control::JOB_PENDING)
     return EndLocked(job, control::JOB_FAILED,
                      why);
+  if (job->asking.has_value()) job->asking->awaited.erase(rank);
+  if (job->dssp.has_value()) job->dssp->Forget(rank);
   member.dead_since = Now();
   StoreRunLocked(*job);
   if (job->spec.wait_for_dead()) {

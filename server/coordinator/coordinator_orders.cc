@@ -36,7 +36,8 @@ absl::StatusOr<int64_t> Propose(
 }  // namespace
 
 absl::StatusOr<int64_t> Coordinator::PlaceOrder(const JobPtr& job,
-                                                control::Order order) {
+                                                control::Order order,
+                                                int64_t margin) {
   absl::MutexLock serial(&job->order_mu);
   std::vector<std::shared_ptr<ShardControl>> shards;
   control::ProposeOrderRequest request;
@@ -52,22 +53,31 @@ absl::StatusOr<int64_t> Coordinator::PlaceOrder(const JobPtr& job,
           absl::StrCat("job ", job->id, " is ",
                        StateName(job->status.state())));
     shards = job->model->shards;
-    clock = std::max(job->status.max_clock(), job->status.start_clock()) + 1;
+    clock = std::max(job->status.max_clock(), job->status.start_clock()) + 1 +
+            margin;
   }
   for (int attempt = 0; attempt < kMaxProposals; ++attempt) {
     {
       absl::MutexLock lock(&mu_);
       order.set_number(++job->orders);
+      if (order.has_membership())
+        order.mutable_membership()->set_first_record(
+            RecordsBeforeLocked(*job, clock));
     }
     order.set_effective_clock(clock);
     *request.mutable_order() = order;
     request.set_commit(false);
-    ASSIGN_OR_RETURN(int64_t opened, Propose(shards, request));
-    if (opened < 0) {
+    absl::StatusOr<int64_t> opened = Propose(shards, request);
+    if (opened.ok() && *opened < 0) opened = AskWorkers(job, order);
+    if (opened.ok() && *opened < 0) {
       request.set_commit(true);
-      ASSIGN_OR_RETURN(opened, Propose(shards, request));
+      opened = Propose(shards, request);
     }
-    if (opened < 0) {
+    if (!opened.ok()) {
+      WithdrawOrder(job, shards, order);
+      return opened.status();
+    }
+    if (*opened < 0) {
       absl::MutexLock lock(&mu_);
       RETURN_IF_ERROR(options_.store->Write(
           {{absl::StrFormat("order/%s/%012d", job->id, order.number()),
@@ -78,11 +88,13 @@ absl::StatusOr<int64_t> Coordinator::PlaceOrder(const JobPtr& job,
       control::WorkerDirective directive;
       *directive.mutable_order() = order;
       TellWorkersLocked(*job, directive);
+      PlacedLocked(*job, order);
       return clock;
     }
     // The job moves while we ask: leave more room every time.
-    clock = std::max(clock, opened) + 1 + attempt;
+    clock = std::max(clock, *opened) + 1 + attempt;
   }
+  WithdrawOrder(job, shards, order);
   return absl::AbortedError(absl::StrCat(
       "job ", job->id, " runs too fast: no clock for the order was accepted"));
 }
@@ -99,9 +111,7 @@ void Coordinator::WorkerGone(const JobPtr& job, int rank,
         job->recovery.has_value())
       return;
     shards = job->model->shards;
-    for (const auto& [other, member] : job->members)
-      if (other != kEvaluatorRank && member.state != Member::State::kDead)
-        order.mutable_membership()->add_ranks(other);
+    *order.mutable_membership() = MembersLocked(*job, -1, {rank});
   }
   gone.set_job_id(job->id);
   gone.set_rank(rank);
@@ -116,6 +126,9 @@ void Coordinator::WorkerGone(const JobPtr& job, int rank,
   if (clock.ok())
     NoteLocked(*job, absl::StrCat("from clock ", *clock, " on, worker ", rank,
                                   " is no contributor"));
+  else if (absl::IsUnavailable(clock.status()))
+    // Somebody else is silent: again when that is judged.
+    job->members_changed = true;
   else if (!IsTerminal(job->status.state()))
     LOG(WARNING) << "job " << job->id << ": membership: " << clock.status();
 }
@@ -227,10 +240,7 @@ Manifest Coordinator::ManifestLocked(const Job& job, int64_t clock) const {
   manifest.set_spec(job.spec.SerializeAsString());
   manifest.set_unix_seconds(options_.unix_seconds());
   manifest.set_workers(job.spec.workers());
-  int64_t samples = 0;
-  for (const auto& [rank, member] : job.members)
-    samples += member.samples_per_clock;
-  manifest.set_records((clock - job.first_clock) * samples);
+  manifest.set_records(RecordsBeforeLocked(job, clock));
   return manifest;
 }
 

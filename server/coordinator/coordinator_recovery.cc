@@ -301,6 +301,8 @@ void Coordinator::RolledBackLocked(const JobPtr& job, int64_t clock) {
       member.last_seen = Now();
     }
   }
+  if (job->status.state() != control::JOB_PENDING)
+    RestartDealsLocked(*job, clock);
   if (!more || job->status.state() != control::JOB_FINISHING) return;
   if (job->released)
     return EndLocked(job, control::JOB_FAILED,
@@ -388,6 +390,7 @@ void Coordinator::StoreRunLocked(const Job& job) {
     out->set_request_id(member.request_id);
     out->set_declared(member.declared);
     out->set_samples_per_clock(member.samples_per_clock);
+    out->set_leaves(member.leaves);
   }
   if (job.model.has_value()) {
     *run.mutable_shard_map() = job.model->map;
@@ -402,6 +405,7 @@ void Coordinator::StoreRunLocked(const Job& job) {
   run.set_staleness(job.staleness);
   run.set_first_clock(job.first_clock);
   run.set_released(job.released);
+  for (const auto& [clock, deal] : job.deals) *run.add_deals() = deal;
   *run.mutable_first_plateau() = job.first_plateau;
   const absl::Status stored = options_.store->Write(
       {{RunKey(job.id), run.SerializeAsString()}}, /*sync=*/true);
@@ -427,6 +431,8 @@ absl::Status Coordinator::LoadRunLocked(Job& job) {
     member.request_id = in.request_id();
     member.declared = in.declared();
     member.samples_per_clock = in.samples_per_clock();
+    member.leaves = in.leaves();
+    member.last_clock = Now();
     member.last_seen = member.dead_since = Now();
     member.restored = true;
     job.incarnations[in.status().rank()] = in.incarnation();
@@ -440,6 +446,8 @@ absl::Status Coordinator::LoadRunLocked(Job& job) {
   job.staleness = run.staleness();
   job.first_clock = run.first_clock();
   job.released = run.released();
+  for (const control::Order& deal : run.deals())
+    job.deals[deal.effective_clock()] = deal;
   job.orders = run.orders();
   job.last_cut = Now();
   ASSIGN_OR_RETURN(

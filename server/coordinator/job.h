@@ -21,6 +21,7 @@
 #include "server/coordinator/event_log.h"
 #include "server/coordinator/progress.h"
 #include "server/coordinator/shard_control.h"
+#include "server/coordinator/staleness_policy.h"
 
 namespace cssp {
 
@@ -43,6 +44,9 @@ struct Member {
   double samples = 0;
   absl::Time dead_since;
   bool restored = false;  // from the store, and has not been heard of since
+  int64_t clocks = 0;              // reported by this incarnation
+  absl::Time last_clock;           // when the last report came
+  bool leaves = false;             // let go by an order
   // Directives to the lease's stream; null before it is there.
   std::shared_ptr<DirectiveQueue> directives;
 
@@ -81,6 +85,14 @@ struct Recovery {
   std::set<int64_t> damaged;  // cuts that could not be read
 };
 
+// Live workers are being asked about an order.
+struct Asking {
+  uint64_t number = 0;
+  control::WorkerDirective directive;
+  std::set<int> awaited;           // ranks
+  int64_t begun = -1;              // highest clock that one has begun
+};
+
 struct Job {
   enum class Opening { kNo, kUnderWay, kOpen };
 
@@ -110,6 +122,12 @@ struct Job {
   bool released = false;       // workers were told that nothing will come
   std::set<int64_t> asked;     // cuts that a person asked for
   absl::Time last_cut;         // begun
+  std::optional<Asking> asking;
+  bool members_changed = false;  // an order about it could not be placed yet
+  // Who takes how many records, by the clock from which that holds.
+  std::map<int64_t, control::Order> deals;
+  std::optional<StalenessPolicy> dssp;
+  absl::Time stall_told = absl::InfinitePast();
   bool cancelling = false;
   absl::Time cancel_since;
   absl::Time finishing_since;

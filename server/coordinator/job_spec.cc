@@ -129,6 +129,31 @@ absl::Status CheckBackup(const JobSpec& spec) {
   return absl::OkStatus();
 }
 
+absl::Status CheckElastic(const JobSpec& spec) {
+  if (spec.max_workers() != 0)
+    RETURN_IF_ERROR(CheckRange("max_workers", spec.max_workers(),
+                               spec.workers(), kMaxWorkers));
+  if (spec.max_workers() > spec.workers() &&
+      (spec.ssp_update() != control::PER_CLOCK || spec.tables_size() > 0))
+    return Bad("max_workers", "workers join jobs that train a net PER_CLOCK");
+  if (!std::isfinite(spec.stall_seconds()) || spec.stall_seconds() < 0)
+    return Bad("stall_seconds", "must be 0 or more");
+  if (spec.durability() == control::LOG &&
+      (spec.max_workers() > spec.workers() || spec.backup() > 0))
+    return Bad("durability", "LOG holds neither newcomers nor who made up a "
+                             "clock: no max_workers, no backup with it");
+  if (!spec.has_dssp()) return absl::OkStatus();
+  RETURN_IF_ERROR(
+      CheckRange("dssp's lower", spec.dssp().lower(), 0, kMaxStaleness));
+  RETURN_IF_ERROR(CheckRange("dssp's upper", spec.dssp().upper(),
+                             spec.dssp().lower(), kMaxStaleness));
+  RETURN_IF_ERROR(CheckRange("staleness with dssp", spec.staleness(),
+                             spec.dssp().lower(), spec.dssp().upper()));
+  if (spec.ssp_update() != control::PER_CLOCK || spec.tables_size() > 0)
+    return Bad("dssp", "it is for jobs that train a net PER_CLOCK");
+  return absl::OkStatus();
+}
+
 absl::Status CheckStart(const JobSpec& spec) {
   const int starts = !spec.resume_checkpoint().empty() +
                      !spec.snapshot_file().empty() +
@@ -233,9 +258,19 @@ absl::Status ValidateJobSpec(const JobSpec& spec) {
       CheckRange("request_id's length", spec.request_id().size(), 0, 128));
   RETURN_IF_ERROR(CheckStraggler(spec));
   RETURN_IF_ERROR(CheckBackup(spec));
+  RETURN_IF_ERROR(CheckElastic(spec));
   RETURN_IF_ERROR(CheckStart(spec));
   return spec.tables_size() > 0 ? CheckTables(spec)
                                 : CheckSolver(spec.solver());
+}
+
+int MaxWorkers(const JobSpec& spec) {
+  return std::max(spec.workers(), spec.max_workers());
+}
+
+bool MayJoinLater(const JobSpec& spec) {
+  return spec.ssp_update() == control::PER_CLOCK && spec.tables_size() == 0 &&
+         !spec.wait_for_dead();
 }
 
 JobSpec NormalisedSpec(JobSpec spec) {

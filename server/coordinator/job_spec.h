@@ -20,6 +20,12 @@ inline constexpr int kMaxStaleness = 1000;
 // listed again here.
 absl::Status ValidateJobSpec(const control::JobSpec& spec);
 
+// Workers that may ever train at once.
+int MaxWorkers(const control::JobSpec& spec);
+
+// Whether workers may join, and come back, while others train.
+bool MayJoinLater(const control::JobSpec& spec);
+
 // As a job runs it: defaults of max_ahead and staleness_lr are written out, so
 // that they are recorded; a job of tables gets a solver that never stops and keeps no
 // snapshots, so that clocks and membership are those of any job.

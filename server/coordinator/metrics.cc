@@ -33,6 +33,12 @@ Gauge* CoordinatorMetrics::JobWorkers(const std::string& job) const {
                            "Workers of the job that are alive.",
                            {{"job_id", job}});
 }
+Gauge* CoordinatorMetrics::JobStalled(const std::string& job) const {
+  return registry.AddGauge("cssp_coordinator_job_stalled_workers",
+                           "Workers that a slower one has held back for longer "
+                           "than the job's bound on stalls.",
+                           {{"job_id", job}});
+}
 void CoordinatorMetrics::ForgetJob(const std::string& job) const {
   registry.RemoveByLabel("job_id", job);
 }

@@ -16,6 +16,7 @@ struct CoordinatorMetrics {
   Gauge* JobLoss(const std::string& job) const;
   Gauge* JobClock(const std::string& job) const;
   Gauge* JobWorkers(const std::string& job) const;
+  Gauge* JobStalled(const std::string& job) const;
   void ForgetJob(const std::string& job) const;
 
   MetricsRegistry& registry;

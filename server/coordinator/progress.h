@@ -27,6 +27,8 @@ class Progress {
   // outputs are means over the ranks that reported, each with equal weight.
   std::vector<control::ClockProgress> Add(int rank,
                                           const control::ClockReport& report);
+  // The rank is awaited from `clock` on.
+  void Await(int rank, int64_t clock) { next_[rank] = clock; }
   // The rank is not awaited any more (done, dead): may complete clocks.
   std::vector<control::ClockProgress> Remove(int rank);
 

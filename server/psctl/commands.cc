@@ -4,6 +4,7 @@
 
 #include <cstdio>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "common/base/status_macros.h"
@@ -93,6 +94,53 @@ absl::StatusOr<int> Checkpoint(const GlobalOptions& options,
   return Show(options, response,
               absl::StrCat("checkpoint ", info.checkpoint_id(), " (",
                            BytesText(info.bytes()), ")\n"));
+}
+
+namespace {
+
+absl::StatusOr<int> Number(absl::string_view what, const std::string& text) {
+  int number = 0;
+  if (absl::SimpleAtoi(text, &number)) return number;
+  return absl::InvalidArgumentError(
+      absl::StrCat(what, " must be a number, not '", text, "'"));
+}
+
+}  // namespace
+
+absl::StatusOr<int> Set(const GlobalOptions& options, const std::string& job,
+                        const std::string& what, const std::string& value) {
+  if (what != "staleness")
+    return absl::InvalidArgumentError(
+        absl::StrCat("'", what, "' cannot be set; staleness can"));
+  ASSIGN_OR_RETURN(const int staleness, Number(what, value));
+  ASSIGN_OR_RETURN(const auto client, Connect(options));
+  ASSIGN_OR_RETURN(const control::OrderPlaced placed,
+                   client->SetStaleness(job, staleness));
+  return Show(options, placed,
+              absl::StrCat("staleness ", staleness, " from clock ",
+                           placed.effective_clock(), " on\n"));
+}
+
+absl::StatusOr<int> Scale(const GlobalOptions& options, const std::string& job,
+                          const std::string& workers) {
+  ASSIGN_OR_RETURN(const int number, Number("the number of workers", workers));
+  ASSIGN_OR_RETURN(const auto client, Connect(options));
+  ASSIGN_OR_RETURN(const control::JobStatus status,
+                   client->ScaleJob(job, number));
+  return Show(options, status,
+              absl::StrCat("job ", job, " is to have ", number, " workers\n"));
+}
+
+absl::StatusOr<int> DrainWorker(const GlobalOptions& options,
+                                const std::string& job,
+                                const std::string& rank) {
+  ASSIGN_OR_RETURN(const int number, Number("the worker's rank", rank));
+  ASSIGN_OR_RETURN(const auto client, Connect(options));
+  ASSIGN_OR_RETURN(const control::OrderPlaced placed,
+                   client->DrainWorker(job, number));
+  return Show(options, placed,
+              absl::StrCat("worker ", number, " leaves before clock ",
+                           placed.effective_clock(), "\n"));
 }
 
 absl::StatusOr<int> Watch(const GlobalOptions& options,

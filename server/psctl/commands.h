@@ -38,6 +38,14 @@ absl::StatusOr<int> Cancel(const GlobalOptions& options,
                            const std::string& job);
 absl::StatusOr<int> Checkpoint(const GlobalOptions& options,
                                const std::string& job, double timeout_seconds);
+// "staleness N" from the next clocks on.
+absl::StatusOr<int> Set(const GlobalOptions& options, const std::string& job,
+                        const std::string& what, const std::string& value);
+absl::StatusOr<int> Scale(const GlobalOptions& options, const std::string& job,
+                          const std::string& workers);
+absl::StatusOr<int> DrainWorker(const GlobalOptions& options,
+                                const std::string& job,
+                                const std::string& rank);
 absl::StatusOr<int> Watch(const GlobalOptions& options, const std::string& job);
 
 // 0, kExitJobFailed or kExitJobCancelled; says why on stderr unless it is 0.

@@ -54,6 +54,7 @@ class Follower {
   void ShowProgress();
   // One whole line, above the live one.
   void Print(const std::string& line);
+  absl::Status LaunchMore();
   absl::Status OnSignal();
   absl::Status OnLauncher();
   absl::Status RestartDead();
@@ -75,6 +76,7 @@ class Follower {
   bool launcher_ended_ = false;
   absl::Time looked_ = absl::InfinitePast();
   std::map<int, int> restarted_;  // by rank: how often
+  bool new_status_ = false;
 };
 
 absl::Status Follower::OpenEvents() {
@@ -99,6 +101,7 @@ absl::StatusOr<JobStatus> Follower::Run() {
         lost_since = absl::InfiniteFuture();
         Show(*event);
       }
+      RETURN_IF_ERROR(LaunchMore());
       if (options_.until_running && Done()) return status_;
       ShowProgress();
       RETURN_IF_ERROR(OnSignal());
@@ -118,6 +121,17 @@ absl::StatusOr<JobStatus> Follower::Run() {
                          : status;
     absl::SleepFor(absl::Milliseconds(300));
   }
+}
+
+// A job that is to have more workers than are alive says so by its status.
+absl::Status Follower::LaunchMore() {
+  if (!std::exchange(new_status_, false) || !options_.launch_more ||
+      status_.state() != control::JOB_RUNNING)
+    return absl::OkStatus();
+  int more = status_.wanted_workers();
+  for (const control::WorkerStatus& worker : status_.workers())
+    more -= worker.state() == "running" || worker.state() == "joining";
+  return more > 0 ? options_.launch_more(more) : absl::OkStatus();
 }
 
 absl::Status Follower::OnSignal() {
@@ -214,6 +228,7 @@ void Follower::Show(const JobEvent& event) {
         Print(absl::StrCat("job ", event.status().job_id(), " is ",
                            StateText(event.status().state())));
       status_ = event.status();
+      new_status_ = true;
       break;
     case JobEvent::kTest: {
       std::string line = absl::StrCat("test at clock ", event.test().clock());

@@ -3,6 +3,7 @@
 #define CSSP_SERVER_PSCTL_FOLLOW_H_
 
 #include <cstdio>
+#include <functional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -27,6 +28,8 @@ struct FollowOptions {
   bool cancel_on_signal = false;
   // Ends once the job runs.
   bool until_running = false;
+  // Starts more workers, where the job is to have more (psctl scale).
+  std::function<absl::Status(int)> launch_more;
   Launcher* launcher = nullptr;  // borrowed; its end is noticed
   // How often the launcher starts each dead worker again.
   int restarts = 0;

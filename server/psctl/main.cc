@@ -25,13 +25,17 @@ constexpr char kUsage[] =
     "  watch JOB              follow a job to its end\n"
     "  cancel JOB             stop after the present clock\n"
     "  checkpoint JOB         write a checkpoint now\n"
+    "  set JOB staleness N    change the bound while the job runs\n"
+    "  scale JOB N            train with N workers from now on\n"
+    "  drain-worker JOB RANK  let a worker go after its clock\n"
     "  servers                the ps-servers\n"
     "example: psctl submit --solver examples/mnist/lenet_solver.prototxt "
     "--workers 4 --launch mpirun";
 
 const std::vector<std::string>& Verbs() {
   static const auto& verbs = *new std::vector<std::string>{
-      "submit", "list", "describe", "watch", "cancel", "checkpoint", "servers"};
+      "submit", "list",  "describe",     "watch",  "cancel", "checkpoint",
+      "set",    "scale", "drain-worker", "servers"};
   return verbs;
 }
 
@@ -61,9 +65,21 @@ absl::Status UnknownVerb(const std::string& verb) {
                       : absl::StrCat("; did you mean ", nearest, "?")));
 }
 
+// Words that a command takes after its name.
+size_t WordsOf(const std::string& verb) {
+  if (verb == "submit" || verb == "list" || verb == "servers") return 0;
+  if (verb == "set") return 3;
+  return verb == "scale" || verb == "drain-worker" ? 2 : 1;
+}
+
 absl::StatusOr<int> RunOnJob(const std::string& verb,
                              const GlobalOptions& global,
-                             const std::string& job, double timeout) {
+                             const std::vector<std::string>& words,
+                             double timeout) {
+  const std::string& job = words[0];
+  if (verb == "set") return Set(global, job, words[1], words[2]);
+  if (verb == "scale") return Scale(global, job, words[1]);
+  if (verb == "drain-worker") return DrainWorker(global, job, words[1]);
   if (verb == "describe") return Describe(global, job);
   if (verb == "watch") return Watch(global, job);
   if (verb == "cancel") return Cancel(global, job);
@@ -85,7 +101,8 @@ absl::StatusOr<int> Run(std::vector<std::string> args) {
   SubmitOptions submit;
   double timeout = 600;
   bool help = false;
-  const bool on_job = verb != "submit" && verb != "list" && verb != "servers";
+  const size_t words = WordsOf(verb);
+  const bool on_job = words > 0;
   FlagSet flags(absl::StrCat("usage: psctl ", verb, on_job ? " JOB" : "",
                              " [flags]"));
   AddGlobalFlags(&global, &flags);
@@ -99,16 +116,19 @@ absl::StatusOr<int> Run(std::vector<std::string> args) {
     std::fputs(flags.Help().c_str(), stdout);
     return 0;
   }
-  if (rest.size() != (on_job ? 1u : 0u))
+  if (rest.size() < words)
     return absl::InvalidArgumentError(
-        on_job && rest.empty()
-            ? absl::StrCat("psctl ", verb, " needs a JOB; psctl list")
-            : absl::StrCat("unexpected argument '", rest.back(), "'"));
+        rest.empty() ? absl::StrCat("psctl ", verb, " needs a JOB; psctl list")
+                     : absl::StrCat("psctl ", verb, " needs ", words,
+                                    " words; psctl help"));
+  if (rest.size() > words)
+    return absl::InvalidArgumentError(
+        absl::StrCat("unexpected argument '", rest[words], "'"));
   RETURN_IF_ERROR(CheckGlobal(&global));
   if (verb == "submit") return Submit(global, submit);
   if (verb == "list") return List(global);
   if (verb == "servers") return Servers(global);
-  return RunOnJob(verb, global, rest[0], timeout);
+  return RunOnJob(verb, global, rest, timeout);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 
 namespace cssp {
 namespace {
@@ -36,6 +37,26 @@ std::string WorkerLine(const control::WorkerStatus& worker) {
           100.0 * static_cast<double>(worker.staleness_histogram(i)) /
               static_cast<double>(total));
   return absl::StrCat(line, "\n");
+}
+
+std::string OrderLine(const control::Order& order) {
+  std::string what;
+  switch (order.kind_case()) {
+    case control::Order::kMembership:
+      what = absl::StrCat("workers ",
+                          absl::StrJoin(order.membership().ranks(), ", "));
+      break;
+    case control::Order::kStaleness:
+      what = absl::StrCat("staleness ", order.staleness());
+      break;
+    case control::Order::kCheckpoint:
+      what = "checkpoint";
+      break;
+    default:
+      what = "order";
+  }
+  return absl::StrFormat("  order %d    from clock %d on: %s\n",
+                         order.number(), order.effective_clock(), what);
 }
 
 std::string TestLine(const control::TestResult& test) {
@@ -149,6 +170,18 @@ std::string DescribeText(const JobStatus& job) {
     absl::StrAppend(&text, "message    ", job.message(), "\n");
   if (RunSeconds(job) > 0)
     absl::StrAppend(&text, "ran        ", DurationText(RunSeconds(job)), "\n");
+  if (spec.backup() > 0)
+    absl::StrAppend(&text, "backup     ", spec.backup(),
+                    ": a clock is the mean of the first ",
+                    spec.workers() - spec.backup(), "\n");
+  if (job.staleness() != spec.staleness() || spec.has_dssp())
+    absl::StrAppend(&text, "now        staleness ", job.staleness(),
+                    spec.has_dssp() ? absl::StrCat(", chosen within ",
+                                                   spec.dssp().lower(), "..",
+                                                   spec.dssp().upper())
+                                    : "",
+                    "\n");
+  for (const auto& order : job.orders()) text += OrderLine(order);
   for (const auto& worker : job.workers()) text += WorkerLine(worker);
   for (const auto& test : job.tests()) text += TestLine(test);
   for (const auto& checkpoint : job.checkpoints())

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <limits>
@@ -256,6 +257,17 @@ absl::StatusOr<int> RunUnderMpirun(const GlobalOptions& global,
   follow.until_running = options.detach;
   follow.launcher = launcher.get();
   if (options.dead_workers == "wait") follow.restarts = options.restarts;
+  std::vector<std::unique_ptr<Launcher>> more;
+  follow.launch_more = [&launch, &more](int workers) -> absl::Status {
+    LaunchOptions again = launch;
+    again.workers = workers;
+    again.worker_args.push_back("--set=join=true");
+    if (!again.log_file.empty())
+      absl::StrAppend(&again.log_file, ".", more.size() + 1);
+    ASSIGN_OR_RETURN(std::unique_ptr<Launcher> started, Launcher::Start(again));
+    more.push_back(std::move(started));
+    return absl::OkStatus();
+  };
   const absl::StatusOr<control::JobStatus> last = FollowJob(client, follow);
   if (absl::IsCancelled(last.status())) {
     std::fprintf(stderr, "psctl: %s\n",
@@ -268,6 +280,7 @@ absl::StatusOr<int> RunUnderMpirun(const GlobalOptions& global,
     return 0;
   }
   launcher->Finish(absl::Seconds(30));
+  for (const auto& each : more) each->Finish(absl::Seconds(30));
   if (!global.json() && last->state() == control::JOB_SUCCEEDED)
     std::printf("%s\n", ResultLine(*last).c_str());
   return ResultCode(*last);
@@ -302,6 +315,12 @@ void AddSubmitFlags(SubmitOptions* o, FlagSet* flags) {
   flags->Add("threads", &o->threads, "per worker; 0: cores / ranks");
   flags->Add("global_batch", &o->global_batch,
              "batch_size is divided by the workers");
+  flags->Add("max_workers", &o->max_workers,
+             "to how many psctl scale may raise them; 0: workers");
+  flags->Add("dssp", &o->dssp,
+             "LOWER:UPPER: staleness follows the workers' clock times");
+  flags->Add("stall_seconds", &o->stall_seconds,
+             "name who holds others back for so long; 0: 10 s or 20 clocks");
   flags->Add("backup", &o->backup,
              "backup workers: a clock is the mean of the first workers - N");
   flags->Add("straggler", &o->straggler,
@@ -336,6 +355,27 @@ void AddSubmitFlags(SubmitOptions* o, FlagSet* flags) {
   flags->Add("wait", &o->wait, "launch none: follow the job to its end");
 }
 
+namespace {
+
+absl::Status ParseDssp(const std::string& text, control::JobSpec* spec) {
+  if (text.empty()) return absl::OkStatus();
+  const std::pair<std::string, std::string> bounds =
+      absl::StrSplit(text, absl::MaxSplits(':', 1));
+  int32_t lower = 0, upper = 0;
+  if (!absl::SimpleAtoi(bounds.first, &lower) ||
+      !absl::SimpleAtoi(bounds.second, &upper))
+    return absl::InvalidArgumentError(
+        absl::StrCat("--dssp is LOWER:UPPER, not '", text, "'"));
+  spec->mutable_dssp()->set_lower(lower);
+  spec->mutable_dssp()->set_upper(upper);
+  // Begins as fresh as it may be, unless told otherwise.
+  spec->set_staleness(std::clamp(spec->staleness(), lower,
+                                 std::max(lower, upper)));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 absl::StatusOr<control::JobSpec> MakeJobSpec(const SubmitOptions& options) {
   if (options.solver.empty() == options.tables.empty())
     return absl::InvalidArgumentError(
@@ -358,6 +398,9 @@ absl::StatusOr<control::JobSpec> MakeJobSpec(const SubmitOptions& options) {
   spec.set_threads(options.threads);
   spec.set_global_batch(options.global_batch);
   spec.set_backup(options.backup);
+  spec.set_max_workers(options.max_workers);
+  spec.set_stall_seconds(options.stall_seconds);
+  RETURN_IF_ERROR(ParseDssp(options.dssp, &spec));
   spec.set_straggler(options.straggler);
   spec.set_resume_checkpoint(options.resume);
   spec.set_solver_path(options.solver);

@@ -104,6 +104,28 @@ grpc::Status CoordinatorService::CancelJob(grpc::ServerContext* context,
   return Give(coordinator_.CancelJob(request->job_id()), response);
 }
 
+grpc::Status CoordinatorService::SetStaleness(
+    grpc::ServerContext* context, const control::SetStalenessRequest* request,
+    control::OrderPlaced* response) {
+  return Give(coordinator_.SetStaleness(request->job_id(),
+                                        request->staleness()),
+              response);
+}
+
+grpc::Status CoordinatorService::ScaleJob(
+    grpc::ServerContext* context, const control::ScaleJobRequest* request,
+    control::JobStatus* response) {
+  return Give(coordinator_.ScaleJob(request->job_id(), request->workers()),
+              response);
+}
+
+grpc::Status CoordinatorService::DrainWorker(
+    grpc::ServerContext* context, const control::DrainWorkerRequest* request,
+    control::OrderPlaced* response) {
+  return Give(coordinator_.DrainWorker(request->job_id(), request->rank()),
+              response);
+}
+
 grpc::Status CoordinatorService::CheckpointJob(
     grpc::ServerContext* context, const control::CheckpointJobRequest* request,
     control::CheckpointJobResponse* response) {

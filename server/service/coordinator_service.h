@@ -35,6 +35,15 @@ class CoordinatorService final : public control::Coordinator::Service {
   grpc::Status CancelJob(grpc::ServerContext* context,
                          const control::JobRef* request,
                          control::JobStatus* response) override;
+  grpc::Status SetStaleness(grpc::ServerContext* context,
+                            const control::SetStalenessRequest* request,
+                            control::OrderPlaced* response) override;
+  grpc::Status ScaleJob(grpc::ServerContext* context,
+                        const control::ScaleJobRequest* request,
+                        control::JobStatus* response) override;
+  grpc::Status DrainWorker(grpc::ServerContext* context,
+                           const control::DrainWorkerRequest* request,
+                           control::OrderPlaced* response) override;
   grpc::Status CheckpointJob(grpc::ServerContext* context,
                              const control::CheckpointJobRequest* request,
                              control::CheckpointJobResponse* response) override;

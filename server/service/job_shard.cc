@@ -25,10 +25,11 @@ ShardOptions OptionsFrom(const control::OpenShardRequest& request) {
   options.solver = spec.solver();
   // Nobody waits for clocks or cuts of a shard that holds tables only.
   if (spec.tables_size() > 0) options.solver.set_max_iter(0);
-  options.workers = spec.workers();
+  options.workers = std::max(spec.workers(), spec.max_workers());
   const ps::Bounds bounds = ps::BoundsOf(spec);
   options.staleness = bounds.staleness;
-  options.max_staleness = bounds.max_ahead;
+  options.max_staleness =
+      std::max<int>(bounds.max_ahead, spec.dssp().upper());
   options.update = spec.ssp_update();
   options.staleness_lr = ps::StalenessLrOf(spec);
   options.lookahead = spec.lookahead();
@@ -37,6 +38,9 @@ ShardOptions OptionsFrom(const control::OpenShardRequest& request) {
   options.keep_previous =
       spec.wait_for_dead() || spec.durability() == control::LOG;
   options.members.assign(request.members().begin(), request.members().end());
+  for (int rank = 0; request.members().empty() && rank < spec.workers(); ++rank) {
+    options.members.push_back(rank);
+  }
   options.start_clock = request.start_clock();
   options.restored = !request.restore_checkpoint().empty();
   options.checkpoint_clocks = spec.checkpoint_clocks();

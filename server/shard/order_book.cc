@@ -197,6 +197,16 @@ void OrderBook::Load(const ShardLogState& state) {
   }
 }
 
+void OrderBook::Withdraw(uint64_t number) {
+  if (pending_ && pending_->number() <= number) pending_.reset();
+}
+
+void OrderBook::SetMembers(const std::vector<int>& ranks) {
+  std::vector<bool> members(workers_, false);
+  for (int rank : ranks) members[rank] = true;
+  members_[kBegin] = std::move(members);
+}
+
 void OrderBook::Prune(int64_t clock) {
   DropBefore(members_, clock);
   // A pull may still come for clocks down to version - max_staleness.

@@ -42,6 +42,8 @@ class OrderBook {
   // For a log: everything that orders have decided, and back.
   void Save(ShardLogState* state) const;
   void Load(const ShardLogState& state);
+  // A proposal up to this number will not be committed.
+  void Withdraw(uint64_t number);
   // Contributors from the start on, before any order.
   void SetMembers(const std::vector<int>& ranks);
   // Forgets what only clocks before `clock` need.

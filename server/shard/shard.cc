@@ -101,7 +101,13 @@ Shard::Shard(ps::SlabLayout layout, ShardOptions options, Parts&& parts,
              .restored = options_.restored}),
       workers_(options_.workers),
       empty_version_(options_.start_clock) {
-  if (!options_.members.empty()) orders_.SetMembers(options_.members);
+  if (options_.members.empty()) return;
+  orders_.SetMembers(options_.members);
+  for (int rank = 0; rank < options_.workers; ++rank) {
+    if (orders_.IsMember(rank, options_.start_clock)) continue;
+    workers_[rank].gone = true;
+    clocks_.Remove(rank);
+  }
 }
 
 bool Shard::Required(int rank, int64_t clock) const {

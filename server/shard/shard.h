@@ -57,7 +57,9 @@ class ShardOutput {
 
 struct ShardOptions {
   caffe::SolverParameter solver;  // rule, schedule; nets are not looked at
-  int workers = 1;
+  int workers = 1;  // ranks that may ever contribute
+  // Ranks that contribute from start_clock on; empty: all.
+  std::vector<int> members;
   int staleness = 0;
   // Highest staleness that an order may set: room for (max_staleness + 1) *
   // workers gradients a chunk.  Raised to `staleness`.

@@ -332,13 +332,21 @@ absl::StatusOr<control::TickAck> Shard::Tick(const control::Tick& tick) {
 absl::StatusOr<control::OrderAnswer> Shard::ProposeOrder(
     const control::ProposeOrderRequest& request) {
   const control::Order& order = request.order();
+  if (request.withdraw()) {
+    orders_.Withdraw(order.number());
+    AdvanceAll();
+    return control::OrderAnswer();
+  }
   if (!request.commit()) return orders_.Propose(order, OpenedClock());
   ASSIGN_OR_RETURN(const control::OrderAnswer answer,
                    orders_.Commit(order, OpenedClock()));
   if (!answer.accepted()) return answer;
   for (int rank : order.membership().ranks()) {
     Worker& worker = workers_[rank];
-    if (!worker.gone) continue;
+    // It was no member before, for it died, left in order, or had not come.
+    if (!worker.gone && orders_.IsMember(rank, order.effective_clock() - 1)) {
+      continue;
+    }
     worker.gone = false;
     worker.due_from = order.effective_clock();
     clocks_.Restore(rank, order.effective_clock());

@@ -54,6 +54,7 @@ absl::Status Work(JobSession& session, const WorkerProcessOptions& options,
                                 .device = &device,
                                 .metrics = &metrics,
                                 .transport = transport,
+                                .actions = options.actions,
                                 .sync_layers = options.sync_layers,
                                 .on_start = [&](const std::string& carriers) {
                                   if (rank != 0) return;

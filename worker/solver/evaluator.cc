@@ -355,6 +355,7 @@ void Evaluator::PollActions() {
         return;
       case SolverAction::kAbort:
       case SolverAction::kStop:
+      case SolverAction::kLeave:
         StopJob();
         break;
       case SolverAction::kSnapshot: {

@@ -1,6 +1,7 @@
 #include "worker/solver/job_worker.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -46,6 +47,31 @@ absl::StatusOr<InitialState> LoadInitial(const control::JobSpec& spec,
                    RestoreSnapshot(spec.snapshot_file(), net, slots,
                                    &initial.plateau));
   return initial;
+}
+
+// Who takes which records, as the coordinator has it.
+absl::StatusOr<DealSchedule> DealsOf(
+    const control::DeclareLayoutResponse& declared, int iter_size) {
+  std::optional<DealSchedule> deals;
+  for (const control::Order& order : declared.orders()) {
+    if (!order.has_membership()) continue;
+    const control::MembershipOrder& membership = order.membership();
+    std::vector<Share> shares;
+    for (int i = 0; i < std::min(membership.ranks_size(),
+                                 membership.batch_size()); ++i)
+      shares.push_back({membership.ranks(i), membership.batch(i)});
+    if (deals.has_value()) {
+      RETURN_IF_ERROR(
+          deals->AddDeal(order.effective_clock(), std::move(shares)));
+      continue;
+    }
+    ASSIGN_OR_RETURN(deals, DealSchedule::Create({order.effective_clock(),
+                                                  membership.first_record(),
+                                                  std::move(shares)},
+                                                 iter_size));
+  }
+  if (deals.has_value()) return *std::move(deals);
+  return absl::InternalError("the coordinator deals no records");
 }
 
 }  // namespace
@@ -163,6 +189,9 @@ absl::Status JobTrainer::Attach(
   ASSIGN_OR_RETURN(
       sync_, PsSync::Create(session_, declared, std::move(layout), slabs,
                             sync_options));
+  ASSIGN_OR_RETURN(DealSchedule deals,
+                   DealsOf(declared, session_.spec().solver().iter_size()));
+  solver_->SetDeals(std::move(deals));
   solver_->AttachSync(*sync_);
   return absl::OkStatus();
 }

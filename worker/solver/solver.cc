@@ -135,6 +135,7 @@ absl::Status Solver::OneClock() {
   summary.clock = iter_;
   summary.samples = samples_per_clock();
   RETURN_IF_ERROR(sync_->BeginClock(iter_));
+  RETURN_IF_ERROR(TakeMemberships());
   RETURN_IF_ERROR(ForwardBackward(&summary));
   const double waited = DataWaitSeconds(net());
   summary.data_wait_seconds = waited - data_waited_;
@@ -151,6 +152,21 @@ absl::Status Solver::OneClock() {
   RETURN_IF_ERROR(Call(&SolverCallback::on_gradients_ready));
   RETURN_IF_ERROR(sync_->EndClock(summary));
   ++iter_;
+  return absl::OkStatus();
+}
+
+absl::Status Solver::TakeMemberships() {
+  for (const control::Order& order : sync_->memberships()) {
+    std::vector<Share> shares;
+    const control::MembershipOrder& membership = order.membership();
+    for (int i = 0; i < membership.ranks_size(); ++i)
+      shares.push_back({membership.ranks(i), i < membership.batch_size()
+                                                 ? membership.batch(i)
+                                                 : batch_size_});
+    if (deals_.has_value())
+      RETURN_IF_ERROR(deals_->AddDeal(order.effective_clock(), shares));
+  }
+  return absl::OkStatus();
   return absl::OkStatus();
 }
 
@@ -201,8 +217,10 @@ StepState Solver::StateOf(int64_t clock, int pass) const {
   state.rank = options_.rank;
   state.seed = options_.seed;
   state.first_record =
-      ((clock * param_.iter_size() + pass) * options_.workers +
-       options_.rank) * batch_size_;
+      deals_.has_value()
+          ? deals_->FirstPosition(clock, pass, options_.rank)
+          : ((clock * param_.iter_size() + pass) * options_.workers +
+             options_.rank) * batch_size_;
   return state;
 }
 
@@ -241,6 +259,8 @@ absl::Status Solver::AfterClock() {
   if (snapshot && !options_.remote) RETURN_IF_ERROR(Snapshot().status());
   if (action == SolverAction::kAbort) return Interrupted();
   if (action == SolverAction::kStop) stop_ = true;
+  if (action == SolverAction::kLeave && !std::exchange(leaving_, true))
+    stop_ = stop_ || !sync_->Leave();
   switch (sync_->order()) {
     case LoopOrder::kContinue:
       break;
@@ -309,6 +329,7 @@ bool Solver::TestInterrupted(absl::Status* status) {
         *status = Interrupted();
         return true;
       case SolverAction::kStop:
+      case SolverAction::kLeave:
         stop_ = true;
         break;
       case SolverAction::kSnapshot:

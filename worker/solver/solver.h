@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -15,6 +17,7 @@
 #include "common/optim/learning_rate_policy.h"
 #include "proto/caffe.pb.h"
 #include "worker/net/layer_registry.h"
+#include "worker/data/record_dealer.h"
 #include "worker/net/net.h"
 #include "worker/solver/local_sync.h"
 #include "worker/solver/memory_report.h"
@@ -87,8 +90,11 @@ class Solver {
   MemoryReport memory() const;
   // A request (signal, cancelled job) ended training before max_iter.
   bool stopped_early() const { return stop_; }
-  // Records per clock of this worker.
+  // Records per clock of this worker, as the net is built.
   int64_t samples_per_clock() const;
+  int64_t batch_size() const { return batch_size_; }
+  // Who takes which records, in place of all workers alike from the start on.
+  void SetDeals(DealSchedule deals) { deals_ = std::move(deals); }
   const caffe::SolverParameter& param() const { return param_; }
   Net& net() { return *nets_.train; }
   const std::vector<std::unique_ptr<Net>>& test_nets() const {
@@ -107,6 +113,7 @@ class Solver {
                           const NetSources& sources);
   absl::Status Call(std::function<absl::Status()> SolverCallback::*callback);
   absl::Status OneClock();
+  absl::Status TakeMemberships();
   absl::Status ForwardBackward(ClockSummary* summary);
   StepState StateOf(int64_t clock, int pass) const;
   absl::Status Test(int number);
@@ -130,6 +137,8 @@ class Solver {
   std::unique_ptr<LocalSync> local_;
   ParameterSync* sync_ = nullptr;
   int64_t batch_size_ = 1;
+  std::optional<DealSchedule> deals_;  // null: LocalSync's single process
+  bool leaving_ = false;
   std::string device_name_;
 
   int64_t iter_ = 0;

@@ -4,6 +4,9 @@
 #include <signal.h>
 #include <time.h>
 
+#include <utility>
+
+#include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
 
 namespace cssp {
@@ -29,7 +32,15 @@ absl::StatusOr<SolverAction> ParseSolverAction(const std::string& option,
 }
 
 SignalActions::SignalActions(SolverAction on_sigint, SolverAction on_sighup)
-    : effects_{{SIGINT, on_sigint}, {SIGHUP, on_sighup}} {
+    : SignalActions({{SIGINT, on_sigint}, {SIGHUP, on_sighup}}) {}
+
+std::unique_ptr<SignalActions> SignalActions::ForWorker() {
+  return absl::WrapUnique(new SignalActions(
+      {{SIGTERM, SolverAction::kLeave}, {SIGUSR1, SolverAction::kLeave}}));
+}
+
+SignalActions::SignalActions(std::map<int, SolverAction> effects)
+    : effects_(std::move(effects)) {
   const sigset_t set = SetOf(effects_);
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
 }
@@ -39,7 +50,11 @@ SolverAction SignalActions::Poll() {
   const timespec now{};
   const int number = sigtimedwait(&set, nullptr, &now);
   const auto effect = effects_.find(number);
-  return effect == effects_.end() ? SolverAction::kNone : effect->second;
+  if (effect == effects_.end()) return SolverAction::kNone;
+  // Whoever cannot wait for the end of a clock asks twice.
+  if (effect->second == SolverAction::kLeave)
+    pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+  return effect->second;
 }
 
 }  // namespace cssp

@@ -11,7 +11,8 @@
 namespace cssp {
 
 // kAbort: at once and without the last snapshot; Solve and Step are Cancelled.
-enum class SolverAction { kNone, kStop, kSnapshot, kAbort };
+// kLeave: a worker of a job asks to be let go, in order; else as kStop.
+enum class SolverAction { kNone, kStop, kSnapshot, kAbort, kLeave };
 
 // Polled once an iteration and once a test batch.
 class SolverActions {
@@ -32,9 +33,14 @@ absl::StatusOr<SolverAction> ParseSolverAction(const std::string& option,
 class SignalActions final : public SolverActions {
  public:
   SignalActions(SolverAction on_sigint, SolverAction on_sighup);
+  // A worker of a job: SIGTERM and SIGUSR1 (this host will be taken away) are
+  // kLeave; a second one of them has its default effect, the process ends.
+  static std::unique_ptr<SignalActions> ForWorker();
   SolverAction Poll() override;
 
  private:
+  explicit SignalActions(std::map<int, SolverAction> effects);
+
   const std::map<int, SolverAction> effects_;
 };
 

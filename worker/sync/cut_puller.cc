@@ -24,8 +24,7 @@ absl::StatusOr<std::unique_ptr<CutPuller>> CutPuller::Create(
   puller->client_ = std::make_unique<PsClient>(
       std::move(client), static_cast<PsClientEvents&>(*puller));
   RETURN_IF_ERROR(puller->client_->Start());
-  session.Watch([p = puller.get()](absl::Status s) { p->OnFatal(s); },
-                [](const control::Order&) {});
+  session.Watch([p = puller.get()](absl::Status s) { p->OnFatal(s); });
   return puller;
 }
 

@@ -249,24 +249,21 @@ void JobSession::OnDirective(const control::WorkerDirective& directive) {
         LOG(WARNING) << "checkpoint " << directive.checkpoint().checkpoint_id()
                      << " is not exported: too many are waiting";
       break;
-    case Body::kOrder: {
-      std::function<void(const control::Order&)> call;
-      {
-        absl::MutexLock lock(&mu_);
-        if (on_order_ == nullptr) {
-          early_orders_.push_back(directive.order());
-        } else {
-          call = on_order_;
-          ++calling_;
-        }
-      }
-      if (call) {
-        call(directive.order());
-        absl::MutexLock lock(&mu_);
-        --calling_;
-      }
+    case Body::kPropose: {
+      control::WorkerReport report;
+      *report.mutable_order_answer() = gate_.Propose(directive.propose());
+      Report(std::move(report));
       break;
     }
+    case Body::kWithdraw:
+      gate_.Withdraw(directive.withdraw());
+      break;
+    case Body::kOrder:
+      gate_.Commit(directive.order());
+      break;
+    case Body::kStalledBy:
+      LOG(WARNING) << directive.stalled_by();
+      break;
     case Body::BODY_NOT_SET:
       break;
   }
@@ -283,6 +280,7 @@ void JobSession::OnFailure(absl::Status status) {
 
 // Ends what the watcher does.
 void JobSession::Interrupt(absl::Status status) {
+  gate_.Fail(status);
   std::function<void(absl::Status)> call;
   {
     absl::MutexLock lock(&mu_);
@@ -295,27 +293,21 @@ void JobSession::Interrupt(absl::Status status) {
   --calling_;
 }
 
-void JobSession::Watch(std::function<void(absl::Status)> on_failure,
-                       std::function<void(const control::Order&)> on_order) {
+void JobSession::Watch(std::function<void(absl::Status)> on_failure) {
   absl::Status failure;
-  std::vector<control::Order> orders;
   {
     absl::MutexLock lock(&mu_);
     on_failure_ = on_failure;
-    on_order_ = on_order;
     failure = failure_;
     if (failure.ok() && rejoin_ > declared_)
       failure = absl::AbortedError(rejoin_why_);
-    orders.swap(early_orders_);
   }
-  for (const control::Order& order : orders) on_order(order);
   if (!failure.ok()) on_failure(failure);
 }
 
 void JobSession::Unwatch() {
   absl::MutexLock lock(&mu_);
   on_failure_ = nullptr;
-  on_order_ = nullptr;
   const auto quiet = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) {
     return calling_ == 0;
   };

@@ -20,6 +20,7 @@
 #include "common/ps/slab_layout.h"
 #include "common/rpc/coordinator_client.h"
 #include "proto/control.pb.h"
+#include "worker/sync/order_gate.h"
 
 namespace cssp {
 
@@ -75,13 +76,13 @@ class JobSession {
 
   // `on_failure` is called on another thread when this process may go on no
   // longer (fenced, aborted, coordinator lost), and when it must declare anew
-  // (must_rejoin).  `on_order`: orders.  Set
-  // by the trainer; what came before is delivered at once.
-  void Watch(std::function<void(absl::Status)> on_failure,
-             std::function<void(const control::Order&)> on_order)
+  // (must_rejoin).  Set by the trainer; what came before is delivered at once.
+  void Watch(std::function<void(absl::Status)> on_failure)
       ABSL_LOCKS_EXCLUDED(mu_);
   // No call is in progress or will come after it returns.
   void Unwatch() ABSL_LOCKS_EXCLUDED(mu_);
+  // Where the trainer meets orders: it begins every clock there.
+  OrderGate& gate() { return gate_; }
   // OK while this process may go on.
   absl::Status failure() const ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -114,13 +115,12 @@ class JobSession {
   std::atomic<bool> finished_{false};
   std::atomic<bool> leaving_{false};
   BoundedQueue<control::CheckpointInfo> checkpoints_{64};
+  OrderGate gate_;
 
   mutable absl::Mutex mu_;
   absl::Status failure_ ABSL_GUARDED_BY(mu_);
   int calling_ ABSL_GUARDED_BY(mu_) = 0;
   std::function<void(absl::Status)> on_failure_ ABSL_GUARDED_BY(mu_);
-  std::function<void(const control::Order&)> on_order_ ABSL_GUARDED_BY(mu_);
-  std::vector<control::Order> early_orders_ ABSL_GUARDED_BY(mu_);
   bool closing_ ABSL_GUARDED_BY(mu_) = false;
   uint64_t rejoin_ ABSL_GUARDED_BY(mu_) = 0;    // last directive
   uint64_t declared_ ABSL_GUARDED_BY(mu_) = 0;  // last that was answered

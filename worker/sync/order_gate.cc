@@ -47,6 +47,7 @@ void OrderGate::Rewind(int64_t clock) {
   absl::MutexLock lock(&mu_);
   begun_ = clock - 1;
   pending_.reset();
+  failure_ = absl::OkStatus();
 }
 
 void OrderGate::Fail(const absl::Status& status) {

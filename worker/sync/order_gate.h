@@ -39,7 +39,7 @@ class OrderGate {
   absl::StatusOr<std::vector<control::Order>> Begin(int64_t clock)
       ABSL_LOCKS_EXCLUDED(mu_);
   // Goes on at `clock`, which may lie before clocks that were begun (the job
-  // went back): proposals are void.
+  // went back): proposals are void, and what has failed is over.
   void Rewind(int64_t clock) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Ends every wait with `status`.

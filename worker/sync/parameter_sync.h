@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "proto/control.pb.h"
 #include "worker/net/gradient_sink.h"
 
 namespace cssp {
@@ -32,7 +34,7 @@ struct ClockSummary {
 // What the loop is to do after a clock.
 enum class LoopOrder {
   kContinue,
-  kStop,     // cancelled: stop after this clock
+  kStop,     // cancelled, or let go: stop after this clock
   kJump,     // go on at next_clock(): the job went back to an earlier cut, or
              // clocks were closed without this worker
 };
@@ -52,6 +54,14 @@ class ParameterSync : public GradientSink, public WeightSource {
   // or closes this worker's clock at the shards.
   virtual absl::Status EndClock(const ClockSummary& summary) = 0;
   virtual LoopOrder order() = 0;
+  // Who deals which records, by membership orders that became known with the
+  // last BeginClock; each holds from its effective clock on.
+  virtual absl::Span<const control::Order> memberships() const { return {}; }
+  // Records that this worker takes in the clock that has been begun.
+  virtual void SetSamples(int64_t samples) {}
+  // Asks to be let go in order: training goes on until order() says kStop.
+  // False: there is nobody to ask.
+  virtual bool Leave() { return false; }
   // After the last clock: waits until the service has taken everything.
   virtual absl::Status Finish() = 0;
 };

@@ -94,8 +94,10 @@ absl::Status PsSync::Start(const control::DeclareLayoutResponse& declared) {
   client_ = std::make_unique<PsClient>(std::move(client),
                                        static_cast<PsClientEvents&>(*this));
   RETURN_IF_ERROR(client_->Start());
-  session_.Watch([this](absl::Status status) { Fail(status); },
-                 [this](const control::Order& order) { OnOrder(order); });
+  session_.Watch([this](absl::Status status) { Fail(status); });
+  session_.gate().Rewind(next_clock_);
+  samples_ = options_.samples;
+  for (const control::Order& order : declared.orders()) TakeOrder(order);
   for (size_t chunk = 0; chunk < chunk_server_.size(); ++chunk)
     client_->SendPull(static_cast<int>(chunk), next_clock_);
   return OpenTickStreams(
@@ -125,6 +127,14 @@ absl::Status PsSync::Initialise(
 // ---- A clock, on the training thread ----------------------------------------
 
 absl::Status PsSync::BeginClock(int64_t clock) {
+  memberships_.clear();
+  ASSIGN_OR_RETURN(const std::vector<control::Order> orders,
+                   session_.gate().Begin(clock));
+  for (const control::Order& order : orders) TakeOrder(order);
+  while (!staleness_from_.empty() && staleness_from_.begin()->first <= clock) {
+    cache_.SetStaleness(staleness_from_.begin()->second, clock);
+    staleness_from_.erase(staleness_from_.begin());
+  }
   clock_ = clock;
   clock_begin_ = time_.Now();
   clock_waited_ = clock_fresh_ = clock_injected_ = absl::ZeroDuration();
@@ -210,7 +220,7 @@ void PsSync::SendChunk(int chunk, int64_t clock) {
       {.chunk = chunk,
        .clock = clock,
        .based_on = std::min(clock, cache_.oldest_installed()),
-       .samples = options_.samples,
+       .samples = samples_,
        .data = slabs_.gradients[static_cast<size_t>(clock % 2)].subspan(
            where.offset, where.count)});
 }
@@ -316,8 +326,31 @@ void PsSync::ReportClock(const ClockSummary& summary,
 }
 
 LoopOrder PsSync::order() {
-  if (session_.stop_requested()) return LoopOrder::kStop;
+  if (session_.stop_requested() || next_clock_ >= leaves_at_)
+    return LoopOrder::kStop;
   return jumped_ ? LoopOrder::kJump : LoopOrder::kContinue;
+}
+
+bool PsSync::Leave() {
+  control::WorkerReport report;
+  report.set_leaving(true);
+  session_.Report(std::move(report));
+  return true;
+}
+
+void PsSync::TakeOrder(const control::Order& order) {
+  // The declaration's answer has told it, and a new lease tells it again.
+  if (order.number() > 0 && order.number() <= last_order_) return;
+  last_order_ = std::max(last_order_, order.number());
+  if (order.kind_case() == control::Order::kStaleness)
+    staleness_from_[order.effective_clock()] = order.staleness();
+  if (!order.has_membership()) return;
+  memberships_.push_back(order);
+  const auto& ranks = order.membership().ranks();
+  const bool member =
+      std::find(ranks.begin(), ranks.end(), rank_) != ranks.end();
+  leaves_at_ = member ? std::numeric_limits<int64_t>::max()
+                      : order.effective_clock();
 }
 
 absl::Status PsSync::Finish() {
@@ -347,11 +380,6 @@ void PsSync::Fail(const absl::Status& status) {
   }
   cache_.Fail(status);
   pipeline_.Fail(status);
-}
-
-void PsSync::OnOrder(const control::Order& order) {
-  if (order.kind_case() == control::Order::kStaleness)
-    cache_.SetStaleness(order.staleness(), order.effective_clock());
 }
 
 float* PsSync::OnValuesBegin(const ps::MessageHeader& header) {

@@ -8,6 +8,8 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
+#include <limits>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -80,6 +82,13 @@ class PsSync final : public ParameterSync, private PsClientEvents {
   void GradientReady(int param, int64_t clock) override;
   absl::Status EndClock(const ClockSummary& summary) override;
   LoopOrder order() override;
+  absl::Span<const control::Order> memberships() const override {
+    return memberships_;
+  }
+  void SetSamples(int64_t samples) override {
+    samples_ = static_cast<uint32_t>(samples);
+  }
+  bool Leave() override;
   absl::Status Finish() override;
 
  private:
@@ -94,7 +103,7 @@ class PsSync final : public ParameterSync, private PsClientEvents {
   void ReportClock(const ClockSummary& summary, absl::Duration duration);
   absl::Duration MedianClock() const;
   void Fail(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mu_);
-  void OnOrder(const control::Order& order);
+  void TakeOrder(const control::Order& order);
   void Reached(int64_t version);
 
   // PsClientEvents, on the comm thread.
@@ -133,6 +142,11 @@ class PsSync final : public ParameterSync, private PsClientEvents {
 
   // Training thread.
   int64_t next_clock_ = 0, start_clock_ = 0;
+  uint32_t samples_ = 0;
+  std::vector<control::Order> memberships_;
+  uint64_t last_order_ = 0;  // highest number taken
+  std::map<int64_t, int> staleness_from_;  // orders yet to take effect
+  int64_t leaves_at_ = std::numeric_limits<int64_t>::max();
   bool jumped_ = false;  // clocks before next_clock_ were closed without us
   absl::Time clock_begin_;
   absl::Duration clock_waited_, clock_fresh_, clock_injected_;

@@ -79,8 +79,7 @@ absl::Status TableSession::Start() {
   client_ = std::make_unique<PsClient>(std::move(client),
                                        static_cast<PsClientEvents&>(*this));
   RETURN_IF_ERROR(client_->Start());
-  session_->Watch([this](absl::Status status) { Fail(status); },
-                  [](const control::Order&) {});
+  session_->Watch([this](absl::Status status) { Fail(status); });
   return OpenTickStreams(
       map, [this](const absl::Status& status) { Fail(status); }, &shards_,
       &ticks_);
@@ -235,6 +234,8 @@ absl::Status TableSession::Clock() {
   waited_ += clock_waited_;
   clock_waited_ = absl::ZeroDuration();
   clock_begin_ = now;
+  // Orders concern the servers alone; they wait for our clock, though.
+  RETURN_IF_ERROR(session_->gate().Begin(clock_ + 1).status());
   ++clock_;
   return absl::OkStatus();
 }

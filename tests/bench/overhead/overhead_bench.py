@@ -2,6 +2,10 @@
 """What the parameter service costs: clocks/s of one worker on loopback against a
 single process, cifar10_quick at batch 100, interleaved rounds in one run.
 
+And what the tick's way over gRPC costs: of one worker both update modes make the
+same updates; PER_CLOCK applies a chunk when its part is in, PER_PUSH when the tick
+is there, too.
+
 usage: overhead_bench.py [CLOCKS [ROUNDS]]
 """
 import json
@@ -43,13 +47,13 @@ layer { name: "data" type: "DummyData" top: "data" top: "label"
         points = [p for p in points if 20 <= p[0] < self.clocks]
         return (points[-1][0] - points[0][0]) / (points[-1][1] - points[0][1])
 
-    def served(self, coordinator, round_):
+    def served(self, coordinator, round_, *flags):
         events = self.work / f"{round_}.events"
         self.run_program(
             BIN / "psctl", f"--coordinator={coordinator}", "submit",
             "--solver=solver.prototxt", f"--name=served-{round_}", "--workers=1",
             "--staleness=0", "--threads=2", "--launch=mpirun", f"--events={events}",
-            f"--log={self.work}/{round_}.log")
+            f"--log={self.work}/{round_}.log", *flags)
         times = {}
         for line in events.read_text().splitlines():
             progress = json.loads(line).get("progress")
@@ -71,6 +75,19 @@ layer { name: "data" type: "DummyData" top: "data" top: "label"
               f"slower (rounds: {', '.join(f'{y / x:.3f}' for x, y in zip(single, served))})",
               flush=True)
         self.assertGreaterEqual(b, 0.9 * a)
+
+    def test_tick_hop(self):
+        self.prepare()
+        _, coordinator = self.start_servers(1, tag="hop")
+        ratios = []
+        for round_ in range(self.rounds):
+            without = self.served(coordinator, f"clock-{round_}")
+            hop = self.served(coordinator, f"push-{round_}", "--ssp_update=PER_PUSH")
+            ratios.append(hop / without)
+        ratio = statistics.median(ratios)
+        print(f"tick hop: cifar10_quick with the tick awaited (PER_PUSH) runs at {ratio:.3f} of "
+              f"PER_CLOCK's clocks/s: {100 * (1 - ratio):.1f} % (rounds: "
+              f"{', '.join(f'{r:.3f}' for r in ratios)})", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,14 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "common/base/thread.h"
 #include "common/base/time_source.h"
 #include "server/coordinator/coordinator.h"
 
@@ -35,6 +38,10 @@ class FakeShard final : public ShardControl {
   absl::StatusOr<control::OrderAnswer> ProposeOrder(
       const control::ProposeOrderRequest& request) override {
     control::OrderAnswer answer;
+    if (request.withdraw()) {
+      withdrawn.push_back(request.order().number());
+      return answer;
+    }
     const int64_t clock = request.order().effective_clock();
     // An accepted proposal is reserved until its commit.
     const bool reserved =
@@ -86,6 +93,7 @@ class FakeShard final : public ShardControl {
   std::vector<control::OpenShardRequest> opened;
   std::vector<std::string> closed;
   std::vector<control::Order> proposed, committed;
+  std::vector<uint64_t> withdrawn;
   std::vector<int> gone;
   std::vector<int64_t> deleted_cuts, committed_cuts;
   int64_t next_clock = 0;  // what a worker that rejoins lacks here
@@ -107,6 +115,7 @@ inline control::JobSpec Spec(int workers, const std::string& more = "") {
 class Cluster : public testing::Test {
  protected:
   static constexpr int kServers = 2;
+  static constexpr uint64_t kMark = ~uint64_t{0};
 
   void SetUp() override {
     StartCoordinator();
@@ -207,6 +216,37 @@ class Cluster : public testing::Test {
     auto lease = coordinator->OpenLease(ReportOf(rank));
     ASSERT_TRUE(lease.ok()) << lease.status();
     leases[rank] = *lease;
+    answerers.emplace_back("answers", [this, rank, lease = *lease] {
+      Answer(rank, *lease.directives);
+    });
+  }
+  // As a worker's lease thread does: accepts orders of clocks that it has not
+  // begun, keeps the rest for Directives.
+  void Answer(int rank, DirectiveQueue& directives) {
+    while (auto directive = directives.Pop()) {
+      if (!directive->has_propose()) {
+        absl::MutexLock lock(&mu);
+        if (directive->withdraw() == kMark)
+          ++marks[rank];
+        else
+          heard[rank].push_back(*directive);
+        continue;
+      }
+      control::WorkerReport report = ReportOf(rank);
+      control::OrderAnswer& answer = *report.mutable_order_answer();
+      answer.set_number(directive->propose().number());
+      absl::MutexLock lock(&mu);
+      if (mute.count(rank) > 0) continue;
+      answer.set_opened_clock(begun[rank]);
+      answer.set_accepted(directive->propose().effective_clock() > begun[rank]);
+      coordinator->Report(report).IgnoreError();
+    }
+    absl::MutexLock lock(&mu);
+    ended.insert(rank);
+  }
+  void TearDown() override {
+    if (coordinator != nullptr) coordinator->Stop();
+    answerers.clear();
   }
   void Clock(int rank, int64_t clock, double loss) {
     control::WorkerReport report = ReportOf(rank);
@@ -259,10 +299,17 @@ class Cluster : public testing::Test {
     }
   }
   std::vector<control::WorkerDirective> Directives(int rank) {
-    std::vector<control::WorkerDirective> all;
-    while (auto directive = leases[rank].directives->TryPop())
-      all.push_back(*directive);
-    return all;
+    absl::MutexLock lock(&mu);
+    // Everything that was pushed before the mark has been heard at the mark.
+    const int before = marks[rank];
+    control::WorkerDirective mark;
+    mark.set_withdraw(kMark);
+    const bool pushed = leases[rank].directives->TryPush(mark);
+    const auto heard_all = [&]() ABSL_SHARED_LOCKS_REQUIRED(mu) {
+      return pushed ? marks[rank] > before : ended.count(rank) > 0;
+    };
+    mu.Await(absl::Condition(&heard_all));
+    return std::exchange(heard[rank], {});
   }
 
   FakeTimeSource time;
@@ -274,6 +321,13 @@ class Cluster : public testing::Test {
   std::string job, token;
   std::map<int, uint32_t> incarnation;
   std::map<int, LeaseHandle> leases;
+  absl::Mutex mu;
+  std::map<int, std::vector<control::WorkerDirective>> heard;
+  std::map<int, int64_t> begun;  // by a worker: it refuses orders up to it
+  std::set<int> mute;            // do not answer
+  std::map<int, int> marks;
+  std::set<int> ended;           // the lease is closed and read out
+  std::vector<Thread> answerers;
 };
 
 }  // namespace cssp

@@ -1,0 +1,215 @@
+// Orders reach workers; staleness, membership and stalls while a job runs.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "absl/strings/match.h"
+#include "tests/unit/server/coordinator/fake_cluster.h"
+
+namespace cssp {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+class Elastic : public Cluster {
+ protected:
+  std::vector<control::Order> OrdersHeard(int rank) {
+    std::vector<control::Order> orders;
+    for (const control::WorkerDirective& directive : Directives(rank))
+      if (directive.has_order()) orders.push_back(directive.order());
+    return orders;
+  }
+  bool Noted(const std::string& text) {
+    for (const control::JobEvent& event : Events())
+      if (absl::StrContains(event.note(), text)) return true;
+    return false;
+  }
+  void Leaving(int rank) {
+    control::WorkerReport report = ReportOf(rank);
+    report.set_leaving(true);
+    ASSERT_TRUE(coordinator->Report(report).ok());
+    coordinator->Step();
+  }
+  void TimedClock(int rank, int64_t clock, double seconds) {
+    control::WorkerReport report = ReportOf(rank);
+    report.mutable_clock()->set_clock(clock);
+    report.mutable_clock()->set_clock_seconds(seconds);
+    ASSERT_TRUE(coordinator->Report(report).ok());
+  }
+};
+
+TEST_F(Elastic, AnOrderTakesAClockThatNoWorkerHasBegun) {
+  Run(Spec(2));
+  {
+    absl::MutexLock lock(&mu);
+    begun[1] = 6;  // not reported yet
+  }
+  const auto placed = coordinator->SetStaleness(job, 2);
+  ASSERT_TRUE(placed.ok()) << placed.status();
+  EXPECT_GE(placed->effective_clock(), 7);
+  for (int i = 0; i < kServers; ++i) {
+    ASSERT_EQ(shards[i]->committed.size(), 1u);
+    EXPECT_EQ(shards[i]->committed[0].effective_clock(),
+              placed->effective_clock());
+  }
+  for (int rank : {0, 1}) {
+    const auto orders = OrdersHeard(rank);
+    ASSERT_EQ(orders.size(), 1u);
+    EXPECT_EQ(orders[0].staleness(), 2);
+  }
+  EXPECT_EQ(Describe().staleness(), 2);
+  EXPECT_TRUE(Noted("staleness 2 from clock"));
+}
+
+TEST_F(Elastic, ASilentWorkerGetsTheOrderWithdrawn) {
+  Run(Spec(2));
+  {
+    absl::MutexLock lock(&mu);
+    mute.insert(1);
+  }
+  const auto placed = coordinator->SetStaleness(job, 1);
+  EXPECT_TRUE(absl::IsUnavailable(placed.status())) << placed.status();
+  EXPECT_THAT(shards[0]->committed, IsEmpty());
+  EXPECT_EQ(shards[0]->withdrawn.size(), 1u);
+  bool told = false;
+  for (const auto& directive : Directives(0)) told |= directive.withdraw() > 0;
+  EXPECT_TRUE(told);
+}
+
+TEST_F(Elastic, ADeathIsOrderedOnceTheSilentAreJudged) {
+  Run(Spec(3));
+  {
+    absl::MutexLock lock(&mu);
+    mute.insert(2);
+  }
+  coordinator->LeaseEnded(leases[1]);
+  coordinator->Step();  // worker 2 does not answer
+  EXPECT_THAT(shards[0]->committed, IsEmpty());
+  Pass(absl::Seconds(12), /*silent=*/2);
+  ASSERT_FALSE(shards[0]->committed.empty());
+  EXPECT_THAT(shards[0]->committed.back().membership().ranks(), ElementsAre(0));
+}
+
+TEST_F(Elastic, MembershipOrdersCarryWhoTakesWhichRecords) {
+  Run(Spec(3));
+  for (int64_t clock = 0; clock < 4; ++clock)
+    for (int rank = 0; rank < 3; ++rank) Clock(rank, clock, 1);
+  Leaving(1);
+  ASSERT_EQ(shards[0]->committed.size(), 1u);
+  const control::Order order = shards[0]->committed[0];
+  EXPECT_THAT(order.membership().ranks(), ElementsAre(0, 2));
+  EXPECT_THAT(order.membership().batch(), ElementsAre(8, 8));
+  EXPECT_EQ(order.membership().first_record(), order.effective_clock() * 24);
+  EXPECT_EQ(OrdersHeard(1).size(), 1u);  // it is told, too: it stops there
+  Done(1);
+  coordinator->Step();
+  EXPECT_EQ(State(), control::JOB_RUNNING);
+  EXPECT_THAT(shards[0]->gone, IsEmpty());  // nobody has died
+}
+
+TEST_F(Elastic, TheLastWorkerIsNotLetGo) {
+  Run(Spec(2));
+  Leaving(1);
+  Done(1);
+  Leaving(0);
+  EXPECT_EQ(shards[0]->committed.size(), 1u);
+  EXPECT_TRUE(Noted("its last worker is not let go"));
+  // Those who left early do not make a success of it.
+  coordinator->LeaseEnded(leases[0]);
+  coordinator->Step();
+  EXPECT_EQ(State(), control::JOB_FAILED);
+}
+
+TEST_F(Elastic, ANewcomerTrainsFromAnOrderedClockOn) {
+  Run(Spec(2, "max_workers: 3"));
+  EXPECT_FALSE(Join(-1).ok());  // nobody has asked for more
+  ASSERT_TRUE(coordinator->ScaleJob(job, 3).ok());
+  EXPECT_EQ(Describe().wanted_workers(), 3);
+  const auto joined = Join(-1);
+  ASSERT_TRUE(joined.ok()) << joined.status();
+  EXPECT_EQ(joined->rank(), 2);
+  EXPECT_TRUE(joined->initialised());
+  Lease(2);
+  for (int rank : {0, 1}) Clock(rank, 0, 1);
+  const auto declared = coordinator->DeclareLayout(Layout(2), absl::Seconds(5));
+  ASSERT_TRUE(declared.ok()) << declared.status();
+  ASSERT_EQ(shards[1]->committed.size(), 1u);
+  const control::Order order = shards[1]->committed[0];
+  EXPECT_EQ(declared->start_clock(), order.effective_clock());
+  EXPECT_THAT(order.membership().ranks(), ElementsAre(0, 1, 2));
+  EXPECT_EQ(order.membership().first_record(), order.effective_clock() * 16);
+  EXPECT_EQ(declared->orders_size(), 2);  // the first deal, and this one
+  EXPECT_FALSE(Join(-1).ok());            // now it has all it wants
+}
+
+TEST_F(Elastic, AWorkerTakesTheRankOfADeadOne) {
+  Run(Spec(2));
+  coordinator->LeaseEnded(leases[1]);
+  coordinator->Step();
+  const auto joined = Join(-1);
+  ASSERT_TRUE(joined.ok()) << joined.status();
+  EXPECT_EQ(joined->rank(), 1);
+  EXPECT_EQ(joined->incarnation(), 2u);
+  Lease(1);
+  ASSERT_TRUE(coordinator->DeclareLayout(Layout(1), absl::Seconds(5)).ok());
+  EXPECT_THAT(shards[0]->committed.back().membership().ranks(),
+              ElementsAre(0, 1));
+}
+
+TEST_F(Elastic, ScalingDownLetsTheNewestGo) {
+  Run(Spec(3));
+  ASSERT_TRUE(coordinator->ScaleJob(job, 1).ok());
+  EXPECT_THAT(shards[0]->committed.back().membership().ranks(), ElementsAre(0));
+  EXPECT_FALSE(coordinator->ScaleJob(job, 4).ok());  // beyond max_workers
+}
+
+TEST_F(Elastic, DrainedWorkersAreNamed) {
+  Run(Spec(2));
+  const auto placed = coordinator->DrainWorker(job, 0);
+  ASSERT_TRUE(placed.ok()) << placed.status();
+  EXPECT_THAT(shards[0]->committed.back().membership().ranks(), ElementsAre(1));
+  EXPECT_FALSE(coordinator->DrainWorker(job, 7).ok());
+}
+
+TEST_F(Elastic, DsspOrdersTheSlackThatTheWorkersAskFor) {
+  control::JobSpec spec = Spec(4, "dssp { lower: 0 upper: 4 }");
+  spec.mutable_solver()->set_max_iter(1000);
+  Run(spec);
+  for (int64_t clock = 0; clock < 100; ++clock) {
+    for (int rank = 0; rank < 4; ++rank)
+      TimedClock(rank, clock, clock % 4 == rank ? 4 : 1);
+    coordinator->Step();
+  }
+  ASSERT_EQ(shards[0]->committed.size(), 1u);  // once
+  EXPECT_EQ(shards[0]->committed[0].staleness(), 2);
+  EXPECT_EQ(Describe().staleness(), 2);
+  EXPECT_TRUE(Noted("chosen from the workers' clock times"));
+}
+
+TEST_F(Elastic, AStallNamesWhoHoldsWhomBack) {
+  Run(Spec(3));
+  for (int rank : {0, 1, 2}) TimedClock(rank, 0, 0.1);
+  for (int rank : {0, 1}) TimedClock(rank, 1, 0.1);
+  Pass(absl::Seconds(5));
+  EXPECT_FALSE(Noted("holds back"));
+  Pass(absl::Seconds(7));
+  EXPECT_TRUE(Noted("worker 2 (host pid 102) at clock 1 holds back workers "
+                    "0, 1 for 1"));
+  std::vector<std::string> lines;
+  for (const auto& directive : Directives(0))
+    if (!directive.stalled_by().empty())
+      lines.push_back(directive.stalled_by());
+  EXPECT_EQ(lines.size(), 1u);  // not every second
+  for (const auto& directive : Directives(2))
+    EXPECT_TRUE(directive.stalled_by().empty());
+}
+
+TEST_F(Elastic, SlackIsNoStall) {
+  Run(Spec(2, "staleness: 2"));
+  for (int64_t clock = 0; clock < 2; ++clock) TimedClock(0, clock, 0.1);
+  Pass(absl::Seconds(30));
+  EXPECT_FALSE(Noted("holds back"));  // worker 0 computes its third clock
+}
+
+}  // namespace
+}  // namespace cssp

@@ -295,7 +295,8 @@ void Coordinator::RolledBackLocked(const JobPtr& job, int64_t clock) {
     member.status.set_clock(clock);
     if (member.state == Member::State::kDead) {
       if (!job->spec.wait_for_dead()) job->progress->Remove(rank);
-    } else if (more && member.state == Member::State::kDone) {
+    } else if (more && member.state == Member::State::kDone &&
+               !member.leaves) {
       member.state = Member::State::kRunning;
       member.status.set_state("running");
       member.last_seen = Now();

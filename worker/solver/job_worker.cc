@@ -228,7 +228,9 @@ absl::Status Train(JobSession& session, const JobWorkerOptions& options,
   if (*trainer == nullptr) {
     ASSIGN_OR_RETURN(*trainer, JobTrainer::Create(session, options));
   }
+  if ((*trainer)->let_go()) return absl::OkStatus();
   RETURN_IF_ERROR((*trainer)->solver().Solve());
+  if ((*trainer)->let_go()) return absl::OkStatus();
   return session.AwaitRelease();
 }
 

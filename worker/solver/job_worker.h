@@ -71,6 +71,8 @@ class JobTrainer {
   // and goes on from the clock that the coordinator gives.  False: the job
   // begins anew, for which this rank needs a new trainer.
   absl::StatusOr<bool> Rejoin();
+  // It has left the job in order, before the end.
+  bool let_go() const { return sync_ != nullptr && sync_->let_go(); }
   // Why training ended, where the service is the reason.
   absl::Status lost() const {
     return sync_ == nullptr ? absl::OkStatus() : sync_->lost();

@@ -46,7 +46,6 @@ absl::StatusOr<std::vector<control::Order>> OrderGate::Begin(int64_t clock) {
 void OrderGate::Rewind(int64_t clock) {
   absl::MutexLock lock(&mu_);
   begun_ = clock - 1;
-  pending_.reset();
   failure_ = absl::OkStatus();
 }
 

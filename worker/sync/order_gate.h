@@ -39,7 +39,8 @@ class OrderGate {
   absl::StatusOr<std::vector<control::Order>> Begin(int64_t clock)
       ABSL_LOCKS_EXCLUDED(mu_);
   // Goes on at `clock`, which may lie before clocks that were begun (the job
-  // went back): proposals are void, and what has failed is over.
+  // went back), and what has failed is over.  A proposal stays: its fate will
+  // be told.
   void Rewind(int64_t clock) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Ends every wait with `status`.

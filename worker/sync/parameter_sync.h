@@ -57,8 +57,6 @@ class ParameterSync : public GradientSink, public WeightSource {
   // Who deals which records, by membership orders that became known with the
   // last BeginClock; each holds from its effective clock on.
   virtual absl::Span<const control::Order> memberships() const { return {}; }
-  // Records that this worker takes in the clock that has been begun.
-  virtual void SetSamples(int64_t samples) {}
   // Asks to be let go in order: training goes on until order() says kStop.
   // False: there is nobody to ask.
   virtual bool Leave() { return false; }

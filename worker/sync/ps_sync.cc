@@ -96,7 +96,6 @@ absl::Status PsSync::Start(const control::DeclareLayoutResponse& declared) {
   RETURN_IF_ERROR(client_->Start());
   session_.Watch([this](absl::Status status) { Fail(status); });
   session_.gate().Rewind(next_clock_);
-  samples_ = options_.samples;
   for (const control::Order& order : declared.orders()) TakeOrder(order);
   for (size_t chunk = 0; chunk < chunk_server_.size(); ++chunk)
     client_->SendPull(static_cast<int>(chunk), next_clock_);
@@ -220,7 +219,7 @@ void PsSync::SendChunk(int chunk, int64_t clock) {
       {.chunk = chunk,
        .clock = clock,
        .based_on = std::min(clock, cache_.oldest_installed()),
-       .samples = samples_,
+       .samples = options_.samples,
        .data = slabs_.gradients[static_cast<size_t>(clock % 2)].subspan(
            where.offset, where.count)});
 }
@@ -326,8 +325,7 @@ void PsSync::ReportClock(const ClockSummary& summary,
 }
 
 LoopOrder PsSync::order() {
-  if (session_.stop_requested() || next_clock_ >= leaves_at_)
-    return LoopOrder::kStop;
+  if (session_.stop_requested() || let_go()) return LoopOrder::kStop;
   return jumped_ ? LoopOrder::kJump : LoopOrder::kContinue;
 }
 

@@ -85,10 +85,9 @@ class PsSync final : public ParameterSync, private PsClientEvents {
   absl::Span<const control::Order> memberships() const override {
     return memberships_;
   }
-  void SetSamples(int64_t samples) override {
-    samples_ = static_cast<uint32_t>(samples);
-  }
   bool Leave() override;
+  // By order: other workers train next_clock() without this one.
+  bool let_go() const { return next_clock_ >= leaves_at_; }
   absl::Status Finish() override;
 
  private:
@@ -142,7 +141,6 @@ class PsSync final : public ParameterSync, private PsClientEvents {
 
   // Training thread.
   int64_t next_clock_ = 0, start_clock_ = 0;
-  uint32_t samples_ = 0;
   std::vector<control::Order> memberships_;
   uint64_t last_order_ = 0;  // highest number taken
   std::map<int64_t, int> staleness_from_;  // orders yet to take effect

@@ -76,12 +76,17 @@ TEST(OrderGateTest, AFailureEndsTheWait) {
   EXPECT_TRUE(absl::IsCancelled(status));
 }
 
-TEST(OrderGateTest, RewindForgetsProposals) {
+TEST(OrderGateTest, RewindGoesBackAndOn) {
   OrderGate gate;
   ASSERT_TRUE(gate.Begin(9).ok());
   ASSERT_TRUE(gate.Propose(OrderOf(1, 10, 0)).accepted());
+  gate.Fail(absl::AbortedError("the job goes back"));
+  EXPECT_FALSE(gate.Begin(4).ok());
   gate.Rewind(4);
   EXPECT_TRUE(gate.Begin(4).ok());
+  gate.Commit(OrderOf(1, 10, 0));  // what was proposed is still decided
+  EXPECT_EQ(gate.Begin(10)->size(), 1u);
+  gate.Rewind(4);
   EXPECT_TRUE(gate.Propose(OrderOf(2, 5, 0)).accepted());
 }
 

@@ -38,12 +38,6 @@ OrderBook::OrderBook(int workers, int staleness, int max_staleness)
   staleness_[kBegin] = staleness;
 }
 
-void OrderBook::SetMembers(const std::vector<int>& ranks) {
-  std::vector<bool> members(workers_, false);
-  for (int rank : ranks) members[rank] = true;
-  members_[kBegin] = std::move(members);
-}
-
 bool OrderBook::IsMember(int rank, int64_t clock) const {
   return At(members_, clock)[rank];
 }

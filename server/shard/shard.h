@@ -74,8 +74,6 @@ struct ShardOptions {
   // Every chunk keeps its last but one version, too: a worker that rejoins
   // computes its lost gradient on what it was computed on.
   bool keep_previous = false;
-  // Ranks that contribute from start_clock on; empty: all.
-  std::vector<int> members;
   int64_t start_clock = 0;
   bool restored = false;           // from a checkpoint of start_clock
   int64_t checkpoint_clocks = 0;   // a durable cut every so many; 0: none

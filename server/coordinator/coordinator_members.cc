@@ -295,7 +295,9 @@ void Coordinator::ProgressLocked(
   for (const auto& [rank, member] : job.members) {
     if (rank == kEvaluatorRank) continue;
     highest = std::max(highest, member.status.clock());
-    if (member.state == Member::State::kDead) continue;
+    if (member.state == Member::State::kDead ||
+        (member.leaves && !member.live()))
+      continue;
     live += member.live();
     if (lowest < 0 || member.status.clock() < lowest)
       lowest = member.status.clock();

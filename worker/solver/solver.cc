@@ -136,6 +136,9 @@ absl::Status Solver::OneClock() {
   summary.samples = samples_per_clock();
   RETURN_IF_ERROR(sync_->BeginClock(iter_));
   RETURN_IF_ERROR(TakeMemberships());
+  // An order that came at the last moment has let this worker go.
+  stop_ = sync_->order() == LoopOrder::kStop;
+  if (stop_) return absl::OkStatus();
   RETURN_IF_ERROR(ForwardBackward(&summary));
   const double waited = DataWaitSeconds(net());
   summary.data_wait_seconds = waited - data_waited_;

@@ -286,7 +286,9 @@ absl::StatusOr<control::DeclareLayoutResponse> Coordinator::Declare(
         const bool again = request.rank() != kEvaluatorRank &&
                            job->spec.tables_size() == 0 &&
                            (member->second.declared ||
-                            job->status.state() != control::JOB_PENDING);
+                            job->status.state() != control::JOB_PENDING) &&
+                           !(member->second.state == Member::State::kJoining &&
+                             MayJoinLater(job->spec));
         response = DeclaredLocked(job, request);
         if (!response.ok() || !again) return response;
         shards = job->model->shards;

@@ -55,6 +55,9 @@ absl::StatusOr<int64_t> Coordinator::PlaceOrder(const JobPtr& job,
     shards = job->model->shards;
     clock = std::max(job->status.max_clock(), job->status.start_clock()) + 1 +
             margin;
+    // Memberships follow one another: a newcomer's may lie ahead.
+    if (order.has_membership() && !job->deals.empty())
+      clock = std::max(clock, job->deals.rbegin()->first + 1);
   }
   for (int attempt = 0; attempt < kMaxProposals; ++attempt) {
     {

@@ -1,3 +1,4 @@
+// Long because an order and the memberships it carries are one matter.
 // Coordinator: who trains and how closely together, as that changes while a job
 // runs: workers that join and leave, staleness, and who holds whom back.
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Long because one protocol is checked in one place.
 #include "server/service/data_plane.h"
 
 #include <algorithm>

@@ -41,7 +41,7 @@ ALLOWED = {
     "worker/sync": {"worker/net", "common/device", "common/tensor",
                     "common/ps", "common/optim", "common/transport",
                     "common/rpc", "common/metrics"},
-    "worker/solver": {"worker/net", "worker/sync", "common/device",
+    "worker/solver": {"worker/net", "worker/sync", "worker/data", "common/device",
                       "common/ps", "common/optim", "common/model_file",
                       "common/tensor", "common/metrics"},
     "server/storage": {"common/tensor"},

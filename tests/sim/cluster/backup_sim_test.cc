@@ -1,3 +1,4 @@
+// Long because the cluster of this simulation stands beside its tests.
 // Backup workers under random schedules: one set of contributors a clock on
 // every shard, nothing lost or counted twice, no deadlock when workers die.
 // Long because the simulated cluster and its faults belong to this one suite.

@@ -6,6 +6,7 @@
 #include "absl/strings/strip.h"
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
+#include "common/ps/consistency.h"
 #include "server/checkpoint/checkpoint_io.h"
 #include "server/coordinator/coordinator.h"
 #include "server/coordinator/job_spec.h"
@@ -139,7 +140,8 @@ absl::StatusOr<control::SubmitJobResponse> Coordinator::SubmitJob(
   job->status.set_job_id(job->id);
   job->status.set_state(control::JOB_PENDING);
   job->status.set_job_epoch(1);
-  job->status.set_staleness(spec.staleness());
+  job->staleness = ps::BoundsOf(spec).staleness;
+  job->status.set_staleness(job->staleness);
   job->status.set_submitted_unix(options_.unix_seconds());
   RETURN_IF_ERROR(ResumeLocked(*job));
   if (spec.solver().random_seed() >= 0)
@@ -150,7 +152,6 @@ absl::StatusOr<control::SubmitJobResponse> Coordinator::SubmitJob(
   if (job->rate->follows_loss()) {
     ASSIGN_OR_RETURN(job->plateau, PlateauTracker::Create(job->spec.solver()));
   }
-  job->staleness = job->spec.staleness();
   job->first_clock = job->status.start_clock();
   RETURN_IF_ERROR(Annotate(StoreLocked(*job, /*sync=*/true), "storing the job"));
   StoreRunLocked(*job);

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "google/protobuf/text_format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/integration/train/cluster.h"
@@ -90,6 +91,46 @@ TEST_F(JobTest, StalenessStaysWithinItsBoundBehindAStraggler) {
   EXPECT_GT(reads, 3 * 110);
   EXPECT_GT(late, 0) << "with a straggler and no fresh_wait someone runs ahead";
 }
+
+struct Mode {
+  const char* name;
+  const char* fields;  // of the JobSpec
+  int bound;           // on observed staleness; < 0: not looked at
+};
+
+class ModeTest : public JobTest, public testing::WithParamInterface<Mode> {};
+
+TEST_P(ModeTest, TrainsToTheEnd) {
+  auto cluster = Cluster::Start(folder_, 2);
+  ASSERT_TRUE(cluster.ok()) << cluster.status();
+  control::JobSpec spec = Spec(kSgd, 120, 3);
+  spec.set_straggler("rotating:4");
+  spec.set_chunk_bytes(16384);
+  control::JobSpec mode;
+  ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(GetParam().fields,
+                                                            &mode));
+  spec.MergeFrom(mode);
+  auto status = (*cluster)->Run(spec, absl::Minutes(2));
+  ASSERT_TRUE(status.ok()) << status.status();
+  ASSERT_EQ(status->state(), control::JOB_SUCCEEDED) << status->message();
+  ASSERT_EQ(status->exports_size(), 1);
+  EXPECT_EQ(status->exports(0).clock(), 120);
+  if (GetParam().bound < 0) return;
+  for (const control::WorkerStatus& worker : status->workers())
+    EXPECT_LE(worker.staleness_histogram_size(), GetParam().bound + 1);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Modes, ModeTest,
+    testing::Values(
+        Mode{"PerPush", "ssp_update: PER_PUSH staleness: 1", 1},
+        Mode{"PerPushExact", "ssp_update: PER_PUSH", 0},
+        Mode{"Async", "ssp_update: PER_PUSH staleness: -1 max_ahead: 8", 8},
+        Mode{"Lookahead", "staleness: 2 lookahead: true fresh_wait: 0", 2},
+        Mode{"LazyPull", "staleness: 2 lazy_pull: true", 2},
+        Mode{"Backup", "backup: 1", -1},
+        Mode{"Dssp", "staleness: 1 dssp { upper: 3 }", 3}),
+    [](const auto& info) { return std::string(info.param.name); });
 
 TEST_F(JobTest, AKilledWorkerDoesNotTakeTheJobAlong) {
   auto cluster = Cluster::Start(folder_, 2);

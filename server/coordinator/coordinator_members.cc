@@ -124,8 +124,7 @@ absl::StatusOr<control::JoinJobResponse> Coordinator::JoinJob(
   response.set_start_clock(job->status.start_clock());
   response.set_lease_seconds(options_.lease.lease_ms() / 1000.0);
   response.set_token(job->token);
-  response.set_initialised(!job->spec.resume_checkpoint().empty() ||
-                           state == control::JOB_RUNNING);
+  response.set_initialised(!job->spec.resume_checkpoint().empty());
   return response;
 }
 

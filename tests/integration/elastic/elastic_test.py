@@ -116,11 +116,13 @@ class Elastic(programs.ProgramTest):
             since, size = clock, total
 
     def test_staleness_is_set_while_it_runs(self):
-        self.submit("set", 400, "--workers=2", "--straggler=rotating:4@5")
+        self.submit("set", 400, "--workers=2", "--straggler=rotating:6@5", "--fresh_wait=0")
         self.assertIn("staleness 2 from clock", self.psctl("set", self.job, "staleness", "2"))
-        self.reach(self.clock() + 60)
-        seen = [w.get("staleness_histogram", []) for w in self.describe()["workers"]]
-        self.assertTrue(any(len(h) > 2 for h in seen), seen)
+
+        def two_clocks_late():
+            return any(len(w.get("staleness_histogram", [])) > 2
+                       for w in self.describe()["workers"])
+        self.assertTrue(wait_for(two_clocks_late, 20), self.describe())
         self.psctl("set", self.job, "staleness", "0")  # tighter again: nobody is refused
         self.psctl("set", self.job, "staleness", "2000", rc=2)
         self.finish()

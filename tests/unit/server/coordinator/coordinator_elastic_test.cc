@@ -135,7 +135,6 @@ TEST_F(Elastic, ANewcomerTrainsFromAnOrderedClockOn) {
   const auto joined = Join(-1);
   ASSERT_TRUE(joined.ok()) << joined.status();
   EXPECT_EQ(joined->rank(), 2);
-  EXPECT_TRUE(joined->initialised());
   Lease(2);
   for (int rank : {0, 1}) Clock(rank, 0, 1);
   const auto declared = coordinator->DeclareLayout(Layout(2), absl::Seconds(5));

@@ -2,8 +2,8 @@
 of 2014 give the same outputs there, within 1e-4 of the largest.
 
 Errors of the importer that the nets avoid: LRN's k is not read; Log with base or
-scale; fused layers (fusion is off).  CSSP_DEVICE=cuda runs our side on a GPU."""
-import os
+scale; fused layers (fusion is off).  CSSP_DEVICE=cuda runs our side on a GPU, here
+or (elsewhere.py) on another machine."""
 import pathlib
 import re
 import sys
@@ -11,7 +11,9 @@ import sys
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import elsewhere  # noqa: E402
 from nets import NETS, for_opencv  # noqa: E402
 from testing import programs  # noqa: E402
 from testing.programs import BUILD, CAFFE  # noqa: E402
@@ -62,16 +64,20 @@ max_iter: 12 snapshot_prefix: "reader" solver_mode: CPU random_seed: 3
 """
 
 
-DEVICE = os.environ.get("CSSP_DEVICE", "cpu")
-
-
 class OpenCvReader(programs.ProgramTest):
 
     def ours(self, deploy, model, inputs):
         """All outputs, flattened, of the net here."""
         np.concatenate([x.ravel() for x in inputs.values()]).tofile(self.work / "in.f32")
+        case = (self._testMethodName[len("test_"):], self.work / deploy, model,
+                self.work / "in.f32")
+        if elsewhere.WRITE:
+            elsewhere.write_net(*case)
+            self.skip(f"written to {elsewhere.WRITE}")
+        if elsewhere.READ:
+            return np.fromfile(elsewhere.read_net(*case), np.float32)
         self.run_program(BUILD / "tests/bin/forward_dump", deploy, model, "in.f32", "out.f32",
-                         DEVICE)
+                         elsewhere.DEVICE)
         return np.fromfile(self.work / "out.f32", np.float32)
 
     def theirs(self, deploy, model, inputs, outputs):
@@ -88,8 +94,8 @@ class OpenCvReader(programs.ProgramTest):
         return [net.forward(name).ravel() for name in outputs]
 
     def compare(self, deploy, model, inputs, outputs):
-        theirs = self.theirs(deploy, model, inputs, outputs)
         ours = self.ours(deploy, model, inputs)
+        theirs = self.theirs(deploy, model, inputs, outputs)
         self.assertEqual(ours.size, sum(t.size for t in theirs))
         for name, want in zip(outputs, theirs):
             got, ours = ours[:want.size], ours[want.size:]

@@ -7,6 +7,7 @@ set -euo pipefail
 usage='usage: deploy/bundle.sh BUILD_DIR OUT.tar.gz [TEST...]'
 build=$(realpath "${1:?$usage}") out=$(realpath "${2:?$usage}")
 shift 2
+command -v patchelf >/dev/null || { echo "bundle.sh: no patchelf (deploy/setup.sh)" >&2; exit 1; }
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
@@ -44,12 +45,17 @@ done | sed -n 's/^\t\(\S*\) => \(\/\S*\) .*/\1 \2/p' | sort -u |
   done
 chmod u+w "$bundle"/lib/*.so* "$bundle"/lib/ucx/* "$bundle"/libexec/*
 strip --strip-unneeded "$bundle"/libexec/* "$bundle"/lib/*.so* "$bundle"/lib/ucx/*
+# Each finds the bundle's libraries from where it stands itself: an environment
+# would also reach what these programs start, mpirun for one.
+patchelf --force-rpath --set-rpath '$ORIGIN/../lib' "$bundle"/libexec/*
+patchelf --force-rpath --set-rpath '$ORIGIN' "$bundle"/lib/*.so*
+patchelf --force-rpath --set-rpath '$ORIGIN/..' "$bundle"/lib/ucx/*
 
 cp "$root/deploy/bundle_environment.sh" "$bundle/lib/environment.sh"
 # One text, under the name of each program.
 cat >"$bundle/lib/start" <<'END'
 #!/bin/sh
-# Starts the program of this name with the bundle's libraries.
+# Starts the program of this name; it finds the bundle's libraries by itself.
 name=${0##*/}
 self=$(readlink -f "$0")
 . "${self%/*}/environment.sh"
@@ -62,5 +68,5 @@ cp "$root/tests/gpu/run.sh" "$bundle/tests/run.sh"
 cp "$root/tests/gpu/README.md" "$bundle/tests/README.md"
 cp "$root/LICENSE" "$bundle/"
 
-tar -C "$stage" --sort=name --owner=0 --group=0 -czf "$out" caffe-ssp
+tar -C "$stage" --sort=name --owner=0 --group=0 -I 'gzip -9' -cf "$out" caffe-ssp
 echo "bundle.sh: $out, $(($(stat -c %s "$out") / 1048576)) MiB, ${#programs[@]} programs, ${#tests[@]} tests"

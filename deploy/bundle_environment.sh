@@ -1,5 +1,7 @@
 # shellcheck shell=sh
-# Sourced by a bundle's starter: where their libraries are.  POSIX sh.
+# Sourced by a bundle's starter: where CUDA's libraries and UCX's modules are.
+# POSIX sh.  Nothing here names the bundle's own libraries: what the programs
+# start (mpirun) inherits the environment, and has libraries of its own.
 #
 # Of CUDA only what a GPU program needs at its start, cuDNN and cuBLAS, is looked
 # for: $CSSP_CUDA_LIBRARIES (folders, separated by ':'), what the system's loader
@@ -35,7 +37,7 @@ END
 # Looking takes a moment: once a shell, since children inherit it.
 if [ "${CSSP_BUNDLE_READY-}" != "$CSSP_BUNDLE" ]; then
   cuda=$(cssp_cuda_libraries)
-  export LD_LIBRARY_PATH="$CSSP_BUNDLE/lib${cuda:+:$cuda}${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+  [ -z "$cuda" ] || export LD_LIBRARY_PATH="$cuda${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
   export UCX_MODULE_DIR="$CSSP_BUNDLE/lib/ucx"
   export CSSP_BUNDLE_READY="$CSSP_BUNDLE"
 fi

@@ -88,6 +88,10 @@ absl::StatusOr<int> RunOnJob(const std::string& verb,
 
 absl::StatusOr<int> Run(std::vector<std::string> args) {
   const std::string verb = TakeVerb(&args);
+  if (verb.empty() && args.size() == 1 && absl::StrContains(args[0], "version")) {
+    std::puts("psctl (Caffe-SSP) 0.1.0");
+    return 0;
+  }
   if (verb.empty() || verb == "help") {
     std::puts(kUsage);
     const bool asked = verb == "help" ||

@@ -53,11 +53,12 @@ absl::StatusOr<std::unique_ptr<Compute>> ComputeFor(const CaffeFlags& flags) {
 
 absl::StatusOr<std::unique_ptr<Net>> MakeNet(const CaffeFlags& flags,
                                              const caffe::NetState& state,
+                                             bool keep_blobs,
                                              Compute& compute) {
   ASSIGN_OR_RETURN(const caffe::NetParameter param, ReadNet(flags.model));
   NetOptions options;
   options.state = state;
-  options.keep_blobs = false;
+  options.keep_blobs = keep_blobs;
   options.source_name = flags.model;
   options.seed = kSeed;
   options.sync_layers = flags.sync_layers;
@@ -124,7 +125,8 @@ absl::Status TestCommand(const CaffeFlags& flags) {
   ASSIGN_OR_RETURN(caffe::NetState state, StateOf(flags, caffe::TEST));
   state.set_phase(caffe::TEST);
   ASSIGN_OR_RETURN(std::unique_ptr<Compute> compute, ComputeFor(flags));
-  ASSIGN_OR_RETURN(std::unique_ptr<Net> net, MakeNet(flags, state, *compute));
+  ASSIGN_OR_RETURN(std::unique_ptr<Net> net,
+                   MakeNet(flags, state, /*keep_blobs=*/false, *compute));
   RETURN_IF_ERROR(LoadWeightsFiles(flags.weights, *net));
   LOG(INFO) << "Running for " << flags.iterations << " iterations.";
   TestOptions options;
@@ -145,12 +147,15 @@ absl::Status TestCommand(const CaffeFlags& flags) {
 
 absl::Status TimeCommand(const CaffeFlags& flags) {
   if (flags.model.empty())
-    return absl::InvalidArgumentError("Need a model definition to time: --model");
+    return absl::InvalidArgumentError(
+        "Need a model definition to time: --model");
   ASSIGN_OR_RETURN(const caffe::NetState net_state,
                    StateOf(flags, caffe::TRAIN));
   ASSIGN_OR_RETURN(std::unique_ptr<Compute> compute, ComputeFor(flags));
+  // Backward is timed in either phase, and a TEST net can do it only so.
+  const bool keep_blobs = net_state.phase() == caffe::TEST;
   ASSIGN_OR_RETURN(std::unique_ptr<Net> net,
-                   MakeNet(flags, net_state, *compute));
+                   MakeNet(flags, net_state, keep_blobs, *compute));
   if (!flags.weights.empty())
     RETURN_IF_ERROR(LoadWeightsFiles(flags.weights, *net));
   StepState state;
@@ -175,8 +180,9 @@ absl::Status TimeCommand(const CaffeFlags& flags) {
     state.first_record = state.clock * batch;
     const absl::Time iteration = TimeSource::Real().Now();
     RETURN_IF_ERROR(TimeOnce(*net, state, &times));
-    LOG(INFO) << "Iteration: " << i + 1 << " forward-backward time: "
-              << Seconds(iteration) * 1000 << " ms.";
+    LOG(INFO) << "Iteration: " << i + 1
+              << " forward-backward time: " << Seconds(iteration) * 1000
+              << " ms.";
   }
   const double total = Seconds(begin) * 1000;
   PrintTimes(*net, times, flags.iterations);

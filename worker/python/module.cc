@@ -126,7 +126,6 @@ void BindBlobs(py::module_& module) {
 void InitLog(int level, bool to_stderr) {
   FLAGS_minloglevel = level;
   FLAGS_logtostderr = to_stderr;
-  FLAGS_log_year_in_prefix = false;
   if (!google::IsGoogleLoggingInitialized())
     google::InitGoogleLogging("pycaffe");
 }
@@ -156,6 +155,7 @@ PYBIND11_MODULE(_caffe, module) {
   using namespace cssp::python;
   // As Caffe's: what is logged before init_log goes to stderr too.
   FLAGS_logtostderr = true;
+  FLAGS_log_year_in_prefix = false;
   module.attr("__version__") = CSSP_VERSION;
   module.attr("TRAIN") = static_cast<int>(caffe::TRAIN);
   module.attr("TEST") = static_cast<int>(caffe::TEST);

@@ -49,6 +49,9 @@ class Places(PycaffeTest):
         self.assertTrue(error.file.endswith(f"{self._testMethodName}.prototxt"))
         error = self.caught(lambda: self.net(SMALL_NET.replace("InnerProduct", "OuterProduct")))
         self.assertEqual(error.layer, "ip")
+        error = self.caught(lambda: self.net(SMALL_NET.replace('bottom: "conv"', 'bottom: "cone"')))
+        self.assertEqual(error.layer, "ip")
+        self.assertIn("cone", str(error))
 
     def test_weights_that_do_not_fit(self):
         path = str(self.work / "small.caffemodel")

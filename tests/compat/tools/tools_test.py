@@ -64,6 +64,16 @@ class Tools(ProgramTest):
         self.refused(mean, "--backend=lmdb", self.work / "no_base", "a", "b", says="usage")
         self.refused(TOOLS / "convert_mnist_data", "a", "b", "c", says="get_mnist.sh")
 
+    def test_time_in_both_phases(self):
+        net = ROOT / "examples/mnist/lenet.prototxt"
+        for phase in ("TRAIN", "TEST"):
+            _, err = self.run_program(CAFFE, "time", f"-model={net}", f"-phase={phase}",
+                                      "-iterations=2")
+            for name in ("conv1", "prob"):
+                for way in ("forward", "backward"):
+                    self.assertRegex(err, rf"\b{name}\s+{way}: [0-9.e-]+ ms")
+            self.assertIn("Average Forward-Backward: ", err)
+
     def test_imageset_as_of_2015(self):
         folder = self.work / "images"
         (folder / "some images").mkdir(parents=True)

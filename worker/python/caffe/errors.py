@@ -3,7 +3,7 @@ import re
 
 _PLACE = re.compile(r"^(?P<file>[^:\n]+):(?P<line>\d+):(?:\d+:)? ")
 _FILE = re.compile(r"^(?P<file>[^:'\n]+): ")
-_LAYER = re.compile(r"layer '(?P<layer>[^']*)' \((?P<type>[^)]*)\)")
+_LAYER = re.compile(r"layer '(?P<layer>[^']*)'")
 
 
 class Error(RuntimeError):

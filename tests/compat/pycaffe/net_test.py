@@ -30,6 +30,14 @@ layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim:
 layer { name: "drop" type: "Dropout" bottom: "data" top: "drop" }
 """
 
+POOL_DROPOUT_NET = """
+force_backward: true
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 6 dim: 5 } } }
+layer { name: "pool" type: "Pooling" bottom: "data" top: "pool"
+  pooling_param { pool: MAX kernel_size: 3 stride: 2 } }
+layer { name: "drop" type: "Dropout" bottom: "pool" top: "drop" }
+"""
+
 MEMORY_NET = """
 layer { name: "data" type: "MemoryData" top: "data" top: "label"
   memory_data_param { batch_size: 2 channels: 1 height: 2 width: 3 } }
@@ -254,6 +262,27 @@ class Passes(PycaffeTest):
         second = net.forward()["drop"]
         self.assertTrue(400 < (first > 0).sum() < 600)
         self.assertTrue((first != second).any())
+
+    def test_dropout_behind_max_pooling(self):
+        net = self.net(POOL_DROPOUT_NET)
+        data = np.random.default_rng(1).permutation(180).reshape(2, 3, 6, 5) + 1
+        drop = net.forward(data=data)["drop"]
+        starts = [(y, x) for y in (0, 2, 4) for x in (0, 2)]
+        windows = [data[:, :, y:y + 3, x:x + 3].reshape(6, -1) for y, x in starts]
+        drop = drop.reshape(6, 6)
+        largest = np.stack([window.max(1) for window in windows], 1)
+        kept = drop != 0
+        self.assertTrue(9 < kept.sum() < 27)
+        np.testing.assert_array_equal(drop, 2 * largest * kept)
+        # The largest of each window that was kept gets twice the gradient.
+        net.backward(drop=np.ones((2, 3, 3, 2)))
+        wanted = {}
+        for value in largest[kept]:
+            wanted[value] = wanted.get(value, 0) + 2
+        diff = net.blobs["data"].diff
+        self.assertEqual({v: d for v, d in zip(data.ravel(), diff.ravel()) if d}, wanted)
+        test = self.net(POOL_DROPOUT_NET, caffe.TEST)
+        np.testing.assert_array_equal(test.forward(data=data)["drop"].reshape(6, 6), largest)
 
     def test_batch_norm_gathers_statistics(self):
         net = self.net(BATCH_NORM_NET)

@@ -1,6 +1,11 @@
 #!/usr/bin/env bash
-# Linear regression with layers in Python.  BUILD names the build folder.
+# Nets with layers in Python: linear regression, and images of several labels.
+#   examples/pycaffe/run.sh [OUTPUT_FOLDER]
+# BUILD names the build folder.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+out=${1:-examples/pycaffe/data}
+mkdir -p "$out"
 export CSSP_BUILD_DIR=${BUILD:-build} GLOG_minloglevel=${GLOG_minloglevel:-1}
-exec /usr/bin/python3 examples/pycaffe/linreg.py "${1:-examples/pycaffe/linreg.png}"
+/usr/bin/python3 examples/pycaffe/linreg.py "$out/linreg.png"
+/usr/bin/python3 examples/pycaffe/multilabel.py "$out"

@@ -1,6 +1,7 @@
 """The scripts and Python tools as people call them."""
 import csv
 import os
+import re
 import subprocess
 import sys
 
@@ -210,14 +211,17 @@ class Scripts(PycaffeTest):
         self.assertEqual(len(list((script.parent / "aux").iterdir())), 3)
         self.assertEqual(run("/nowhere").returncode, 2)
 
-    def test_linear_regression_example(self):
-        picture = self.work / "linreg.png"
-        done = subprocess.run([str(ROOT / "examples" / "pycaffe" / "run.sh"), str(picture)],
+    def test_python_layers_example(self):
+        done = subprocess.run([str(ROOT / "examples" / "pycaffe" / "run.sh"), str(self.work)],
                               capture_output=True, text=True, check=False, timeout=240,
                               env={**os.environ, "BUILD": str(BUILD)})
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertRegex(done.stdout, r"slope (2\.0|1\.9)\d -(1\.0|0\.9)\d, offset 0\.(5|4)\d")
-        self.assertTrue(picture.exists())
+        right = re.findall(r"after \d+: ([0-9.]+) of the labels right", done.stdout)
+        self.assertLess(float(right[0]), 0.7)
+        self.assertGreater(float(right[-1]), 0.95)
+        for picture in ("linreg.png", "multilabel.png"):
+            self.assertTrue((self.work / picture).exists())
 
 
 if __name__ == "__main__":

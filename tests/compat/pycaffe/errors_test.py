@@ -85,6 +85,13 @@ class Places(PycaffeTest):
             caffe.set_mode_cpu()
         self.net(LINEAR_NET).forward()
 
+    def test_device_pointers(self):
+        blob = self.net(LINEAR_NET).blobs["data"]
+        for name in ("_gpu_data_ptr", "_gpu_diff_ptr"):
+            error = self.caught(lambda name=name: getattr(blob, name))
+            self.assertEqual(error.code, "UNIMPLEMENTED")
+            self.assertIn("host memory", str(error))
+
     def test_nccl(self):
         with self.assertRaises(RuntimeError):
             caffe.NCCL(None, "")

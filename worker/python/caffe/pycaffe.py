@@ -7,6 +7,7 @@ import numpy as np
 
 from . import _caffe
 from ._caffe import Blob, Net, Solver
+from .errors import Error
 
 
 # ---- looking into a net ----
@@ -34,6 +35,15 @@ def _by_layer(names_of):
                            for i, name in enumerate(self._layer_names))
     return make
 
+
+def _no_device_pointer(_):
+    # Not an AttributeError: hasattr would hide what to do instead.
+    raise Error("blobs are seen through host memory; there is no device pointer to them: "
+                "take .data or .diff, or DLPack", code="UNIMPLEMENTED")
+
+
+Blob._gpu_data_ptr = property(_no_device_pointer)
+Blob._gpu_diff_ptr = property(_no_device_pointer)
 
 Net.blobs = _cached("blobs", Net._blobs)
 Net.blobs.__doc__ = "Blobs by name, in the net's order."

@@ -8,6 +8,7 @@
 #include "common/launch/launch.h"
 #include "worker/caffe/flags.h"
 #include "worker/caffe/net_commands.h"
+#include "worker/caffe/python_nets.h"
 #include "worker/caffe/runtime.h"
 #include "worker/caffe/train_command.h"
 
@@ -26,6 +27,7 @@ absl::Status Run(int argc, char** argv) {
     std::fputs(flags.help_text.c_str(), stdout);
     return absl::OkStatus();
   }
+  if (HasPythonLayers(flags)) return RunInPython(argv);
   if (flags.action == "train") return TrainCommand(flags);
   if (flags.action == "test") return TestCommand(flags);
   if (flags.action == "time") return TimeCommand(flags);

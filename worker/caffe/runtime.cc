@@ -44,7 +44,7 @@ absl::StatusOr<std::unique_ptr<Device>> ChooseDevice(
         MakeCudaDevice(options.gpu_ordinal, options.cuda);
     if (gpu.ok()) return gpu;
     if (!options.quiet)
-      LOG(WARNING) << "solver_mode is GPU, but " << gpu.status().message()
+      LOG(WARNING) << "solver_mode is GPU: " << gpu.status().message()
                    << "; going on on the CPU";
   }
   return MakeCpuDevice(options.threads);

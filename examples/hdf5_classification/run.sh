@@ -15,3 +15,6 @@ for solver in solver nonlinear_solver; do
   }
   echo "$solver: $(sed -n 's/.*Test net output #0: \(accuracy = .*\)/\1/p' "$log" | tail -n 1)"
 done
+# Test accuracy by iteration, of both.
+/usr/bin/python3 worker/tools/plot_training_log.py 0 "$here/data/accuracy.png" \
+  "$here/data/solver.log" "$here/data/nonlinear_solver.log"

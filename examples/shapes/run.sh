@@ -15,3 +15,6 @@ echo "four shapes, 300 iterations: $(last "$data/shapes.log")"
 echo "four others, 100 iterations, fine-tuned: $(last "$data/finetune.log")"
 "$caffe" train --solver="$here/finetune_solver.prototxt" >"$data/scratch.log" 2>&1
 echo "four others, 100 iterations, from scratch: $(last "$data/scratch.log")"
+# Test accuracy by iteration: what the first net's weights are worth.
+/usr/bin/python3 worker/tools/plot_training_log.py 0 "$data/finetune.png" \
+  "$data/finetune.log" "$data/scratch.log"

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -57,6 +58,10 @@ struct TransportOptions {
   // UCX_TLS-like list; empty: our default (shared memory within a host, RDMA,
   // TCP).
   std::string transports;
+  // Addresses that will be connected to, as far as known.  Where another Unix
+  // user listens at one of them on this host, the default list goes without
+  // shared memory: the two could not map one another's.
+  std::vector<std::string> peers;
   size_t max_header_bytes = 256;
   size_t max_payload_bytes = size_t{4} << 20;
   size_t max_endpoints = 4096;

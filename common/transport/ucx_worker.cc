@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "absl/memory/memory.h"
@@ -22,6 +23,7 @@
 #include "absl/strings/str_split.h"
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
+#include "common/transport/listener_owner.h"
 
 namespace cssp {
 namespace {
@@ -108,16 +110,29 @@ std::vector<Setting> DataPlaneSettings() {
   };
 }
 
+// All but cma, which is slower here than shared memory, needs ptrace rights,
+// and cannot survive a peer's death; and no shared memory where a peer cannot
+// map ours, which UCX finds out too late: its connections would fail.
+std::string DefaultTransports(const TransportOptions& options) {
+  for (const std::string& peer : options.peers) {
+    const std::optional<uint32_t> owner = ListenerOwner(peer);
+    if (!owner.has_value() || *owner == geteuid()) continue;
+    LOG(INFO) << peer << " belongs to user " << *owner << ", this process to "
+              << geteuid() << ": no shared memory between them, TCP instead";
+    return "^shm";
+  }
+  return "^cma";
+}
+
 absl::Status Configure(const TransportOptions& options, Config& config) {
   RETURN_IF_ERROR(config.Read());
   for (const Setting& setting : DataPlaneSettings()) {
     RETURN_IF_ERROR(config.Set(setting));
   }
   if (!config.SetByUser("TLS")) {
-    // All but cma, which is slower here than shared memory, needs ptrace
-    // rights, and cannot survive a peer's death.
-    RETURN_IF_ERROR(config.Set(
-        {"TLS", options.transports.empty() ? "^cma" : options.transports}));
+    RETURN_IF_ERROR(config.Set({"TLS", options.transports.empty()
+                                           ? DefaultTransports(options)
+                                           : options.transports}));
   }
   if (!options.devices.empty() && !config.SetByUser("NET_DEVICES")) {
     RETURN_IF_ERROR(config.Set({"NET_DEVICES", options.devices}));

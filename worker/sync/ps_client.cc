@@ -43,8 +43,9 @@ PsClient::PsClient(PsClientOptions options, PsClientEvents& events)
 PsClient::~PsClient() { Stop(); }
 
 absl::Status PsClient::Start() {
-  ASSIGN_OR_RETURN(transport_,
-                   options_.make_transport(options_.transport, *this));
+  TransportOptions transport = options_.transport;
+  transport.peers = options_.servers;
+  ASSIGN_OR_RETURN(transport_, options_.make_transport(transport, *this));
   for (Server& server : servers_) {
     server.window_bytes = options_.push_window_bytes;
     server.down_since = time_.Now();

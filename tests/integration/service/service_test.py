@@ -4,8 +4,11 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
+import subprocess
 import sys
+import tempfile
 import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
@@ -57,11 +60,11 @@ class Service(programs.ProgramTest):
         path.write_text(SOLVER % (clocks, snapshot, name))
         return f"--solver={path}"
 
-    def submit(self, name, clocks, snapshot, *more, rc=0):
+    def submit(self, name, clocks, snapshot, *more, rc=0, timeout=120):
         job_file = self.work / f"{name}.job"
         self.psctl("submit", self.solver(name, clocks, snapshot), f"--name={name}",
                    "--launch=mpirun", f"--job_file={job_file}",
-                   f"--log={self.work}/{name}.log", *more, rc=rc)
+                   f"--log={self.work}/{name}.log", *more, rc=rc, timeout=timeout)
         return job_file.read_text().strip()
 
     def start_job(self, name, clocks, snapshot, *more):
@@ -129,6 +132,29 @@ class Service(programs.ProgramTest):
         self.assertNotEqual(client.wait(30), 0)
         self.assertEqual(self.describe(job)["state"], "JOB_CANCELLED")
         self.assertTrue(programs.wait_for(lambda: not workers_of(job), 10), workers_of(job))
+
+    def test_a_server_of_another_user(self):
+        """A daemon with a user of its own, as systemd starts it: what the two cannot
+        share they send, and say so once."""
+        if os.geteuid() != 0 or shutil.which("setpriv") is None:
+            self.skip("needs root and setpriv")
+        as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        if subprocess.run([*as_nobody, BIN / "ps-server", "--version"], check=False,
+                          capture_output=True).returncode != 0:
+            self.skip("the programs cannot be run by another user")
+        with tempfile.TemporaryDirectory(prefix="cssp-nobody-") as state:
+            os.chmod(state, 0o777)
+            ready = pathlib.Path(state) / "ready"
+            self.start(*as_nobody, BIN / "ps-server", f"--set=state_dir={state}/state",
+                       f"--set=ready_file={ready}", log=self.work / "nobody.log")
+            self.assertTrue(programs.wait_for(ready.exists, 20),
+                            (self.work / "nobody.log").read_text())
+            self.coordinator = programs.addresses(ready)["control"]
+            job = self.submit("users", 50, 0, "--workers=2", timeout=30)
+        self.assertEqual((self.work / "users.log").read_text().count(
+            "belongs to user 65534, this process to 0: no shared memory"), 1,
+            "rank 0 says so, once")
+        self.assertTrue((self.work / "users_iter_50.caffemodel").exists(), job)
 
     def test_a_killed_worker_stops_nobody(self):
         servers, self.coordinator = self.start_servers(2, tag="kill")

@@ -2,13 +2,16 @@
 // without a word, and drops transports silently.
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <unistd.h>
 
 #include <cstdlib>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_split.h"
 #include "common/base/time_source.h"
+#include "common/transport/listener_owner.h"
 #include "common/transport/transport.h"
 #include "common/transport/ucx_wire.h"
 #include "common/transport/ucx_worker.h"
@@ -47,6 +50,34 @@ std::vector<std::string> Lanes(const std::string& transports) {
   if (on_server.accepted.empty()) return {};
   return {(*server)->Describe(on_server.accepted[0]),
           (*client)->Describe(peer)};
+}
+
+TEST(ListenerOwner, IsReadFromTheKernelsTable) {
+  const char table[] =
+      "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when "
+      "retrnsmt   uid  timeout inode\n"
+      "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 "
+      "00000000   998        0 25 1 0000000000000000 100 0 0 10 0\n"
+      "   1: 00000000:1F91 00000000:0000 0A 00000000:00000000 00:00000000 "
+      "00000000     0        0 26 1 0000000000000000 100 0 0 10 0\n"
+      "   2: 0100007F:1F92 0100007F:C001 01 00000000:00000000 00:00000000 "
+      "00000000   998        0 27 1 0000000000000000 100 0 0 10 0\n";
+  EXPECT_EQ(OwnerInTable(table, "0100007F", 8080), 998);
+  EXPECT_EQ(OwnerInTable(table, "0100007F", 8081), 0) << "on all addresses";
+  EXPECT_EQ(OwnerInTable(table, "0100007F", 8082), std::nullopt)
+      << "connected, not listening";
+  EXPECT_EQ(OwnerInTable(table, "0200007F", 8080), std::nullopt);
+  EXPECT_EQ(OwnerInTable("", "0100007F", 8080), std::nullopt);
+}
+
+TEST(ListenerOwner, OfOurOwnListenerIsUs) {
+  RecordingHandler handler;
+  TransportOptions options;
+  options.devices = "lo";
+  auto server = MakeUcxTransport(options, handler);
+  ASSERT_TRUE(server.ok()) << server.status();
+  EXPECT_EQ(ListenerOwner(*(*server)->Listen("127.0.0.1", 0)), geteuid());
+  EXPECT_EQ(ListenerOwner("not an address"), std::nullopt);
 }
 
 TEST(UcxSettings, SharedMemorySurvivesPeerErrorHandling) {

@@ -141,6 +141,7 @@ absl::Status Daemon::StartCoordinator() {
   };
   options.store = store_.get();
   options.recovery = config_.recovery();
+  options.leaves_for_good = config_.exit_with_parent();
   options.connect = MakeRemoteShardControl;
   options.metrics = coordinator_metrics_.get();
   ASSIGN_OR_RETURN(coordinator_, Coordinator::Create(std::move(options)));

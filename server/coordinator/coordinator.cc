@@ -83,7 +83,8 @@ void Coordinator::ExpireLocked() {
   for (Server& server : servers_) {
     if (!server.local && server.info.state() != "dead" &&
         Now() - server.last_seen > lease)
-      ServerGoneLocked(server, "it has been silent for longer than its lease");
+      ServerGoneLocked(server,
+                       "was lost: it has been silent for longer than its lease");
     live_servers += server.info.state() == "live";
   }
   for (auto& [number, job] : jobs_) {
@@ -169,8 +170,10 @@ absl::StatusOr<std::vector<control::JobEvent>> Coordinator::NextEvents(
     note.set_note(absl::StrCat(missed, " events were missed"));
     events.insert(events.begin(), std::move(note));
   }
-  cursor->ended = stopping_ || (IsTerminal(job->status.state()) &&
-                                cursor->next == job->events.end());
+  cursor->ended = IsTerminal(job->status.state()) &&
+                  cursor->next == job->events.end();
+  if (stopping_ && events.empty() && !cursor->ended)
+    return absl::UnavailableError("the coordinator is leaving");
   return events;
 }
 

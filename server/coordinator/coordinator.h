@@ -40,6 +40,8 @@ struct CoordinatorOptions {
   absl::Duration stop_wait = absl::Seconds(30);
   // A member that has joined but keeps no lease yet is given this long.
   absl::Duration join_wait = absl::Minutes(5);
+  // Drain ends the jobs: nobody starts this coordinator again.
+  bool leaves_for_good = false;
   int max_jobs = 256;                    // remembered; the oldest ended go
   TimeSource* time = nullptr;            // borrowed
   std::function<double()> unix_seconds;  // wall time, for stamps
@@ -142,7 +144,8 @@ class Coordinator {
   // `first` names the member; its body counts as a report.
   absl::StatusOr<LeaseHandle> OpenLease(const control::WorkerReport& first)
       ABSL_LOCKS_EXCLUDED(mu_);
-  // FailedPrecondition when this incarnation is fenced or counted as dead.
+  // FailedPrecondition when this incarnation counts as dead, PermissionDenied
+  // when another has taken its rank.
   absl::Status Report(const control::WorkerReport& report)
       ABSL_LOCKS_EXCLUDED(mu_);
   // The stream is gone: without a `done` before, the member is dead.
@@ -163,8 +166,8 @@ class Coordinator {
   void OnShardCheckpoint(const std::string& server_id,
                          const control::ShardCheckpoint& part)
       ABSL_LOCKS_EXCLUDED(mu_);
-  // Takes no more jobs; checkpoints and then ends those that run, all within
-  // `bound`.
+  // Takes no more jobs; checkpoints those with a shard in this process, which
+  // then wait for it (leaves_for_good: ends all), within `bound`.
   void Drain(absl::Duration bound) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
@@ -367,13 +370,17 @@ class Coordinator {
       ABSL_LOCKS_EXCLUDED(mu_);
 
   // coordinator_servers.cc
-  void ServerGoneLocked(Server& server, const std::string& why)
+  // `how` follows its name in a line: "was lost: ...", "has left".
+  void ServerGoneLocked(Server& server, const std::string& how)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void HeldLocked(Server& server, const control::HeldShard& held)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ServerDraining(int index) ABSL_LOCKS_EXCLUDED(mu_);
-  // Checkpoints the job, then fails it with a line that says how to resume.
-  void EvacuateJob(const JobPtr& job, const std::string& why,
+  std::vector<JobPtr> JobsOnLocked(const std::string& server_id) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Checkpoints the job and lets it wait as for a lost server; where it cannot
+  // go on, fails it with a line that says how to resume.
+  void EvacuateJob(const JobPtr& job, const std::string& why, bool goes_on,
                    absl::Duration bound) ABSL_LOCKS_EXCLUDED(mu_);
 
   void LaterLocked(Action action) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {

@@ -325,6 +325,12 @@ void Coordinator::SettleLocked(const JobPtr& job) {
     }
     return;  // until it is done, or dead
   }
+  // One that was only silent comes back to export what there is.
+  if (evaluator != job->members.end() &&
+      evaluator->second.state == Member::State::kDead &&
+      Now() - evaluator->second.dead_since <
+          absl::Milliseconds(options_.lease.lease_ms()))
+    return;
   const int64_t last = job->spec.solver().max_iter();
   const auto cut = job->cuts.find(last);
   const bool failed_cut = cut != job->cuts.end() && !cut->second.result.ok();

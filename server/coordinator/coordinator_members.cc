@@ -135,7 +135,7 @@ absl::StatusOr<Member*> Coordinator::MemberLocked(Job& job, int rank,
     return absl::FailedPreconditionError(absl::StrCat(
         "rank ", rank, " has not joined job ", job.id));
   if (it->second.incarnation != incarnation)
-    return absl::FailedPreconditionError(
+    return absl::PermissionDeniedError(
         absl::StrCat("incarnation ", incarnation, " of rank ", rank,
                      " of job ", job.id, " is fenced by incarnation ",
                      it->second.incarnation));
@@ -368,6 +368,7 @@ void Coordinator::DeadLocked(const JobPtr& job, Member& member,
   SetState(member, Member::State::kDead);
   const int rank = member.status.rank();
   if (rank == kEvaluatorRank) {
+    member.dead_since = Now();
     NoteLocked(*job, absl::StrCat(why, "; training goes on, untested"));
     return SettleLocked(job);
   }

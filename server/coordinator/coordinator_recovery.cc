@@ -59,7 +59,7 @@ struct Coordinator::Reopening {
 
 Coordinator::Server* Coordinator::LiveServerLocked(const std::string& id) {
   for (Server& server : servers_)
-    if (server.info.id() == id && server.info.state() != "dead")
+    if (server.info.id() == id && server.info.state() == "live")
       return &server;
   return nullptr;
 }

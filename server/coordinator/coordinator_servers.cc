@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
 #include "server/coordinator/coordinator.h"
@@ -12,6 +13,8 @@ namespace cssp {
 namespace {
 
 constexpr size_t kMaxServers = 1024;
+// For the checkpoints of the jobs on a server that leaves; it waits 20 s.
+constexpr absl::Duration kDrainBound = absl::Seconds(15);
 
 std::string ServerName(const control::ServerInfo& info) {
   return absl::StrCat("ps-server ", info.id(), " (", info.control_address(),
@@ -77,7 +80,7 @@ absl::StatusOr<ServerHandle> Coordinator::OpenServer(
         absl::StrCat("server id '", hello.id(), "' is taken by ",
                      it->info.control_address(), ", which is alive"));
   if (it != servers_.end() && it->info.state() != "dead")
-    ServerGoneLocked(*it, "it has registered anew");
+    ServerGoneLocked(*it, "was lost: it has registered anew");
   if (it == servers_.end()) {
     if (servers_.size() >= kMaxServers)
       return absl::FailedPreconditionError("too many servers");
@@ -153,42 +156,60 @@ void Coordinator::ServerEnded(const ServerHandle& handle) {
   if (server.registration != handle.registration || stopping_ ||
       server.info.state() == "dead")
     return;
-  if (server.info.state() == "draining") {
-    // Its jobs have been seen to.
-    server.info.set_state("dead");
-    server.directives->Close();
-    LOG(INFO) << ServerName(server.info) << " has left";
-    return;
-  }
-  ServerGoneLocked(server, "its connection ended");
+  ServerGoneLocked(server, server.info.state() == "draining"
+                               ? "has left"
+                               : "was lost: its connection ended");
 }
 
-void Coordinator::ServerGoneLocked(Server& server, const std::string& why) {
+void Coordinator::ServerGoneLocked(Server& server, const std::string& how) {
   server.info.set_state("dead");
   if (server.directives != nullptr) server.directives->Close();
-  const std::string line =
-      absl::StrCat(ServerName(server.info), " was lost: ", why);
+  const std::string line = absl::StrCat(ServerName(server.info), " ", how);
   LOG(WARNING) << line;
-  for (auto& [number, job] : jobs_) {
-    if (IsTerminal(job->status.state()) || !job->model.has_value()) continue;
-    const std::vector<std::string>& ids = job->model->server_ids;
-    if (std::find(ids.begin(), ids.end(), server.info.id()) == ids.end())
-      continue;
+  for (const JobPtr& job : JobsOnLocked(server.info.id()))
     BeginRecoveryLocked(job, line);
-  }
 }
 
+std::vector<Coordinator::JobPtr> Coordinator::JobsOnLocked(
+    const std::string& server_id) const {
+  std::vector<JobPtr> found;
+  for (const auto& [number, job] : jobs_) {
+    if (IsTerminal(job->status.state()) || !job->model.has_value()) continue;
+    const std::vector<std::string>& ids = job->model->server_ids;
+    if (std::find(ids.begin(), ids.end(), server_id) != ids.end())
+      found.push_back(job);
+  }
+  return found;
+}
+
+// ---- Leaving in order -------------------------------------------------------
+
 void Coordinator::EvacuateJob(const JobPtr& job, const std::string& why,
-                              absl::Duration bound) {
+                              bool goes_on, absl::Duration bound) {
+  const absl::Time end = absl::Now() + bound;
   bool running;
   {
     absl::MutexLock lock(&mu_);
-    running = job->status.state() == control::JOB_RUNNING;
+    running = job->status.state() == control::JOB_RUNNING &&
+              !job->recovery.has_value();
+    // What is at its end is let end.
+    const auto over = [&job]() { return IsTerminal(job->status.state()); };
+    if (job->status.state() == control::JOB_FINISHING && goes_on)
+      mu_.AwaitWithTimeout(absl::Condition(&over), bound);
   }
-  absl::StatusOr<control::CheckpointInfo> checkpoint =
-      running ? CheckpointJob(job->id, bound)
+  const absl::StatusOr<control::CheckpointInfo> checkpoint =
+      running ? CheckpointJob(job->id, end - absl::Now())
               : absl::FailedPreconditionError("the job was not running");
   absl::MutexLock lock(&mu_);
+  if (goes_on && job->spec.tables_size() == 0) {
+    if (running && !checkpoint.ok())
+      NoteLocked(*job, absl::StrCat(why, "; no checkpoint: ",
+                                    checkpoint.status().message()));
+    // From here on nothing is trained that would be lost.
+    if (!job->recovery.has_value() && job->model.has_value())
+      BeginRecoveryLocked(job, why);
+    return;
+  }
   EndLocked(job, control::JOB_FAILED,
             checkpoint.ok()
                 ? absl::StrCat(why, "; resume from ",
@@ -206,18 +227,15 @@ void Coordinator::ServerDraining(int index) {
     const Server& server = servers_[index];
     why = absl::StrCat(ServerName(server.info), " is leaving");
     directives = server.directives;
-    for (auto& [number, job] : jobs_) {
-      if (IsTerminal(job->status.state()) || !job->model.has_value()) continue;
-      const std::vector<std::string>& ids = job->model->server_ids;
-      if (std::find(ids.begin(), ids.end(), server.info.id()) != ids.end())
-        concerned.push_back(job);
-    }
+    concerned = JobsOnLocked(server.info.id());
   }
   // Checkpoints are committed by Step, which this runs in: a thread of its own
   // waits for them.
   Thread waiter("drain", [this, concerned, why, directives] {
+    const absl::Time end = absl::Now() + kDrainBound;
     for (const JobPtr& job : concerned)
-      EvacuateJob(job, why, absl::Seconds(15));
+      EvacuateJob(job, why, /*goes_on=*/true,
+                  std::max(absl::Seconds(1), end - absl::Now()));
     control::ServerDirective shutdown;
     shutdown.set_shutdown(true);
     if (directives != nullptr) directives->TryPush(shutdown);
@@ -227,19 +245,25 @@ void Coordinator::ServerDraining(int index) {
 }
 
 void Coordinator::Drain(absl::Duration bound) {
-  std::vector<JobPtr> running;
+  std::vector<JobPtr> going;
   {
     absl::MutexLock lock(&mu_);
     draining_ = true;
     for (Server& server : servers_)
       if (server.local) server.info.set_state("draining");
     for (auto& [number, job] : jobs_)
-      if (!IsTerminal(job->status.state())) running.push_back(job);
+      if (!IsTerminal(job->status.state())) going.push_back(job);
+    if (!options_.leaves_for_good) {
+      // Jobs without a shard here do not notice; workers wait for us.
+      going.clear();
+      for (const Server& server : servers_)
+        if (server.local) going = JobsOnLocked(server.info.id());
+    }
   }
-  const absl::Time end = Now() + bound;
-  for (const JobPtr& job : running)
-    EvacuateJob(job, "the coordinator is leaving",
-                std::max(absl::ZeroDuration(), end - Now()));
+  const absl::Time end = absl::Now() + bound;
+  for (const JobPtr& job : going)
+    EvacuateJob(job, "the coordinator is leaving", !options_.leaves_for_good,
+                std::max(absl::ZeroDuration(), end - absl::Now()));
 }
 
 }  // namespace cssp

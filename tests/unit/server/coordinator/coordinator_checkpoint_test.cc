@@ -168,11 +168,25 @@ TEST_F(CoordinatorCheckpointTest, AnEvaluatorThatComesLateHearsOfCheckpoints) {
   EXPECT_THAT(asked, ElementsAre(20));
 }
 
-TEST_F(CoordinatorCheckpointTest, DrainingNamesTheCheckpointOrWhyThereIsNone) {
+TEST_F(CoordinatorCheckpointTest, LeavingForGoodEndsJobsAndSaysWhy) {
+  leaves_for_good = true;
+  StartCoordinator();
   Submit(Spec(1));
   coordinator->Drain(absl::Seconds(1));
   EXPECT_EQ(State(), control::JOB_FAILED);
   EXPECT_THAT(Describe().message(), HasSubstr("leaving"));
+  EXPECT_TRUE(
+      absl::IsFailedPrecondition(coordinator->SubmitJob(Spec(1)).status()));
+}
+
+TEST_F(CoordinatorCheckpointTest, JobsWaitForACoordinatorThatLeaves) {
+  Run(Spec(1));
+  coordinator->Drain(absl::Milliseconds(1));
+  EXPECT_EQ(State(), control::JOB_RUNNING);
+  bool told = false;
+  for (const auto& directive : Directives(0))
+    told = told || directive.rejoin().number() == 1u;
+  EXPECT_TRUE(told) << "its shard is as good as lost";
   EXPECT_TRUE(
       absl::IsFailedPrecondition(coordinator->SubmitJob(Spec(1)).status()));
 }

@@ -80,7 +80,7 @@ TEST_F(CoordinatorTest, ANewIncarnationFencesTheOld) {
   Lease(0);
   const control::WorkerReport old = ReportOf(0);
   ASSERT_TRUE(Join(0).ok());
-  EXPECT_TRUE(absl::IsFailedPrecondition(coordinator->Report(old)));
+  EXPECT_TRUE(absl::IsPermissionDenied(coordinator->Report(old)));
   EXPECT_THAT(Directives(0), SizeIs(1));
   coordinator->LeaseEnded(leases[0]);  // the fenced stream's end harms nobody
   EXPECT_EQ(State(), control::JOB_PENDING);
@@ -129,7 +129,7 @@ TEST_F(CoordinatorTest, BadLayoutsAreRefusedBeforeAnythingOpens) {
       coordinator->DeclareLayout(request, absl::Seconds(5)).status()));
   request = Layout(0);
   request.set_incarnation(99);
-  EXPECT_TRUE(absl::IsFailedPrecondition(
+  EXPECT_TRUE(absl::IsPermissionDenied(
       coordinator->DeclareLayout(request, absl::Seconds(5)).status()));
   EXPECT_THAT(shards[0]->opened, IsEmpty());
 }

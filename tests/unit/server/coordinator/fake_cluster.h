@@ -117,6 +117,8 @@ class Cluster : public testing::Test {
   static constexpr int kServers = 2;
   static constexpr uint64_t kMark = ~uint64_t{0};
 
+  bool leaves_for_good = false;
+
   void SetUp() override {
     StartCoordinator();
   }
@@ -124,6 +126,7 @@ class Cluster : public testing::Test {
     CoordinatorOptions options;
     options.lease.set_lease_ms(10000);
     options.keep_checkpoints = 2;
+    options.leaves_for_good = leaves_for_good;
     options.time = &time;
     options.unix_seconds = [this] {
       return absl::ToDoubleSeconds(time.Now() - absl::UnixEpoch());

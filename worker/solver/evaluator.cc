@@ -131,8 +131,15 @@ absl::Status Evaluator::Run() {
   if (Every(solver_.test_interval(), start_clock_) &&
       (start_clock_ > 0 || solver_.test_initialization()))
     RETURN_IF_ERROR(TestAll(start_clock_, false));
-  absl::Status followed = Follow();
-  if (followed.ok()) followed = FinishRun();
+  absl::Status followed = FollowToEnd();
+  // Counted as dead, but only silent: it comes back.
+  while (absl::IsFailedPrecondition(session_.failure()) &&
+         session_.JoinAgain().ok()) {
+    LOG(WARNING) << "the evaluator joins again: " << followed.message();
+    followed = Connect();
+    Watch();
+    if (followed.ok()) followed = FollowToEnd();
+  }
   // Aborted: the job's last state says why.
   if (absl::IsCancelled(followed)) {
     AwaitEnd();
@@ -149,6 +156,11 @@ void Evaluator::AwaitEnd() {
     if (event.has_value() && event->has_status()) status_ = event->status();
     if (!event.has_value() && watch_->ended()) return;
   }
+}
+
+absl::Status Evaluator::FollowToEnd() {
+  RETURN_IF_ERROR(Follow());
+  return FinishRun();
 }
 
 // Handles events until training has ended.

@@ -56,6 +56,7 @@ class Evaluator {
   // Through the loss of servers.
   absl::Status PullCut(int64_t clock, int slot, absl::Span<float> slab);
   void Announce();
+  absl::Status FollowToEnd();
   absl::Status Follow();
   absl::Status OnEvent(const control::JobEvent& event);
   absl::Status OnProgress(const control::ClockProgress& progress);

@@ -244,7 +244,7 @@ bool MayGoOn(JobSession& session, const JobTrainer* trainer,
        trainer != nullptr && trainer->lost().ok()))
     return session.spec().wait_for_dead() && session.JoinAgain().ok();
   if (!failure.ok()) return false;
-  if (session.must_rejoin()) return true;
+  if (session.must_rejoin() || absl::IsAborted(why)) return true;
   const absl::Status lost = trainer == nullptr ? why : trainer->lost();
   return absl::IsUnavailable(lost) || absl::IsDeadlineExceeded(lost) ||
          absl::IsAborted(lost) || absl::IsResourceExhausted(lost) ||

@@ -125,8 +125,8 @@ void JobSession::Reopen() {
     if (!failure_.ok()) return;
     why = lease_status_;
   }
-  if (absl::IsFailedPrecondition(why) || absl::IsNotFound(why) ||
-      absl::IsInvalidArgument(why))
+  if (absl::IsFailedPrecondition(why) || absl::IsPermissionDenied(why) ||
+      absl::IsNotFound(why) || absl::IsInvalidArgument(why))
     return OnFailure(why);
   const absl::Time now = absl::Now();
   lost_since_ = std::min(lost_since_, now);
@@ -224,7 +224,7 @@ void JobSession::OnDirective(const control::WorkerDirective& directive) {
           absl::StrCat("job ", options_.job, " was aborted")));
       break;
     case Body::kFenced:
-      OnFailure(absl::FailedPreconditionError(absl::StrCat(
+      OnFailure(absl::PermissionDeniedError(absl::StrCat(
           "rank ", rank_, " of job ", options_.job,
           " was taken over: ", directive.fenced())));
       break;
@@ -333,10 +333,19 @@ absl::Status JobSession::AwaitRelease() {
     return finished_.load() || !failure_.ok() || rejoin_ > declared_;
   };
   mu_.Await(absl::Condition(&settled));
-  // Aborted or lost after the end: the work is done all the same.
-  if (finished_.load() || !failure_.ok()) return absl::OkStatus();
-  kept_.clear();  // not the end, after all
-  return absl::AbortedError(rejoin_why_);
+  if (finished_.load()) return absl::OkStatus();
+  if (failure_.ok()) {
+    kept_.clear();  // not the end, after all
+    return absl::AbortedError(rejoin_why_);
+  }
+  // Aborted or lost after the end: the work is done all the same.  But who was
+  // only counted as dead is still waited for, unless its rank has been taken.
+  const absl::Status failure = failure_;
+  mu_.Unlock();
+  const bool back = absl::IsFailedPrecondition(failure) &&
+                    spec().wait_for_dead() && JoinAgain().ok();
+  mu_.Lock();
+  return back ? absl::AbortedError(failure.message()) : absl::OkStatus();
 }
 
 void JobSession::Leave(const std::string& failed) {

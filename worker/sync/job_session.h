@@ -48,8 +48,9 @@ class JobSession {
 
   // Of the training thread, as JoinAgain is.
   const control::JoinJobResponse& joined() const { return joined_; }
-  // Counted as dead while it was not: comes back under its rank as a new
-  // incarnation, where the job waits for that.
+  // Counted as dead while it was not (failure() is FailedPrecondition): comes
+  // back under its rank as a new incarnation, where the job waits for that, or
+  // as the evaluator.
   absl::Status JoinAgain() ABSL_LOCKS_EXCLUDED(mu_);
   const control::JobSpec& spec() const { return joined_.spec(); }
   const std::string& job() const { return options_.job; }
@@ -87,7 +88,8 @@ class JobSession {
   absl::Status failure() const ABSL_LOCKS_EXCLUDED(mu_);
 
   // Trained to the end: says so and waits until nothing can call this worker
-  // back.  Aborted: it must declare anew and go on.
+  // back.  Aborted: it must declare anew and go on (if need be it has joined
+  // again).
   absl::Status AwaitRelease() ABSL_LOCKS_EXCLUDED(mu_);
   // Reports the end (`failed` empty: trained to the end) and closes the lease.
   void Leave(const std::string& failed) ABSL_LOCKS_EXCLUDED(mu_);

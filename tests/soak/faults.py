@@ -27,6 +27,10 @@ def main():
     with tempfile.TemporaryDirectory(prefix="cssp-faults-") as folder:
         session = faults.Session(folder, say=lambda line: print(line, flush=True))
         for name in options.fault:
+            lacking = session.lacking(name)
+            if lacking:
+                print(f"{name}: skipped, {lacking}", flush=True)
+                continue
             try:
                 times = session.run(name, options.injections, options.seed)
             except AssertionError as error:

@@ -1,6 +1,7 @@
 """Real ps-servers and workers that die on command and are started again, as
 systemd and a launcher would, and a small job whose end can be compared bit for
 bit. For tests/integration/faults and tests/soak."""
+import itertools
 import json
 import os
 import pathlib
@@ -11,7 +12,7 @@ import subprocess
 import threading
 import time
 
-from testing import programs
+from testing import namespaces, programs
 from testing.programs import BIN
 
 NET = """name: "faults"
@@ -33,6 +34,7 @@ SOLVER = """net: "net.prototxt"
 base_lr: 0.01 lr_policy: "fixed" momentum: 0.9 weight_decay: 0.001 %s
 max_iter: %d snapshot_prefix: "%s" solver_mode: CPU random_seed: 1
 """
+NETWORKS = itertools.count()
 QUIET = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 
 
@@ -68,6 +70,15 @@ class Process:
     def kill(self):
         self.signal(signal.SIGKILL)
 
+    def restart(self):
+        """Asked to end, and started again: systemctl restart. Gives its exit code."""
+        again, self.again = self.again, False
+        self.signal(signal.SIGTERM)
+        code = self.popen.wait(40)
+        self.start()
+        self.again = again
+        return code
+
     def running(self):
         return self.popen.poll() is None
 
@@ -75,12 +86,12 @@ class Process:
 class Watch:
     """The job's events, by psctl watch."""
 
-    def __init__(self, coordinator, job, log):
+    def __init__(self, coordinator, job, log, prefix=()):
         self.clock, self.state, self.notes, self.checkpoints = 0, "", [], []
         self.message = ""
         self.popen = subprocess.Popen(
-            [str(BIN / "psctl"), f"--coordinator={coordinator}", "-o", "json", "watch", job],
-            stdout=subprocess.PIPE, stderr=open(log, "ab"), text=True,
+            [*prefix, str(BIN / "psctl"), f"--coordinator={coordinator}", "-o", "json", "watch",
+             job], stdout=subprocess.PIPE, stderr=open(log, "ab"), text=True,
             env=programs.environment(), start_new_session=True)
         threading.Thread(target=self.read, daemon=True).start()
 
@@ -104,7 +115,8 @@ class Watch:
 class FaultCluster:
     """`servers` ps-servers (ps-0 coordinates) and jobs of `workers` workers."""
 
-    def __init__(self, work, servers=2, workers=2, hold_shards=True, sets=(), tmpfs_mib=0):
+    def __init__(self, work, servers=2, workers=2, hold_shards=True, sets=(), tmpfs_mib=0,
+                 apart=False):
         self.work = pathlib.Path(work)
         self.work.mkdir(parents=True, exist_ok=True)
         self.workers = workers
@@ -113,6 +125,12 @@ class FaultCluster:
         self.processes = {}
         self.stopping = False
         self.coordinator = f"127.0.0.1:{free_port()}"
+        self.network = None
+        if apart:  # every process is a host of its own
+            hosts = [f"ps-{i}" for i in range(servers)]
+            hosts += [f"worker-{i}" for i in range(workers)]
+            self.network = namespaces.Network(hosts, f"{os.getpid()}-{next(NETWORKS)}")
+            self.coordinator = f"{self.network.addresses['ps-0']}:7400"
         self.mounted = None
         if tmpfs_mib:
             self.mounted = self.work / "ps-1"
@@ -126,8 +144,8 @@ class FaultCluster:
         self.keeper.start()
 
     def add_server(self, i, hold_shards, sets):
-        command = [BIN / "ps-server", f"--set=id=ps-{i}", f"--set=state_dir={self.work}/ps-{i}",
-                   "--set=metrics_port=-1", "--set=lease.lease_ms=3000",
+        command = [*self.on_host(f"ps-{i}"), BIN / "ps-server", f"--set=id=ps-{i}",
+                   f"--set=state_dir={self.work}/ps-{i}", "--set=metrics_port=-1", "--set=lease.lease_ms=3000",
                    "--set=lease.heartbeat_ms=100"]
         if i == 0:
             command.append(f"--set=control_port={self.coordinator.split(':')[1]}")
@@ -135,13 +153,19 @@ class FaultCluster:
                 command.append("--set=hold_shards=false")
         else:
             command.append(f"--set=coordinator={self.coordinator}")
+        if self.network:
+            command += [f"--set=bind_host={self.network.addresses[f'ps-{i}']}",
+                        "--set=transport.transports=tcp", "--set=transport.devices=eth0"]
         command += [f"--set={s}" for s in sets]
         self.processes[f"ps-{i}"] = Process(
             f"ps-{i}", command, self.work / f"ps-{i}.log", self.work, again=True)
 
+    def on_host(self, host):
+        return self.network.prefix(host) if self.network else []
+
     def psctl(self, *arguments, rc=0):
         done = subprocess.run(
-            [str(BIN / "psctl"), f"--coordinator={self.coordinator}", *map(str, arguments)],
+            [*self.on_host("hub"), str(BIN / "psctl"), f"--coordinator={self.coordinator}", *map(str, arguments)],
             capture_output=True, text=True, timeout=60, cwd=self.work,
             env=programs.environment())
         assert rc is None or done.returncode == rc, (arguments, done.stdout, done.stderr)
@@ -181,7 +205,8 @@ class FaultCluster:
                    f"--token_file={token}", f"--job_file={job_file}", *flags)
         self.job = job_file.read_text().strip()
         self.token = token
-        self.watch = Watch(self.coordinator, self.job, folder / "watch.log")
+        self.watch = Watch(self.coordinator, self.job, folder / "watch.log",
+                           self.on_host("hub"))
         for name in [n for n in self.processes if n.startswith("worker")]:
             del self.processes[name]
         for rank in range(self.workers):
@@ -190,11 +215,14 @@ class FaultCluster:
 
     def add_worker(self, rank, again, name=None):
         name = name or f"worker-{rank}"
+        command = [*self.on_host(f"worker-{rank}"), BIN / "caffe-worker", f"--job={self.job}",
+                   f"--rank={rank}", f"--coordinator={self.coordinator}",
+                   f"--token_file={self.token}", "--threads=1", "--set=metrics_port=-1"]
+        if self.network:
+            command += [f"--set=bind_host={self.network.addresses[f'worker-{rank}']}",
+                        "--set=transport.transports=tcp", "--set=transport.devices=eth0"]
         self.processes[name] = Process(
-            name, [BIN / "caffe-worker", f"--job={self.job}", f"--rank={rank}",
-                   f"--coordinator={self.coordinator}", f"--token_file={self.token}",
-                   "--threads=1", "--set=metrics_port=-1"],
-            self.folder / f"{name}.log", self.folder, again)
+            name, command, self.folder / f"{name}.log", self.folder, again)
 
     def await_clock(self, clock, seconds=60):
         assert programs.wait_for(lambda: self.watch.clock >= clock or self.watch.ended(),
@@ -216,7 +244,7 @@ class FaultCluster:
         lines = [f"job {self.job} clock {self.watch.clock} state {self.watch.state} "
                  f"{self.watch.message}", *self.watch.notes]
         for log in sorted([*self.work.glob("*.log"), *self.folder.glob("*.log")]):
-            lines += [f"--- {log.name}", *log.read_text(errors="replace").splitlines()[-25:]]
+            lines += [f"--- {log.name}", *log.read_text(errors="replace").splitlines()[-40:]]
         return "\n".join(lines)
 
     def close(self):
@@ -229,6 +257,8 @@ class FaultCluster:
             process.popen.wait()
         if self.mounted:
             subprocess.run(["umount", self.mounted], check=False)
+        if self.network:
+            self.network.close()
 
     def __enter__(self):
         return self

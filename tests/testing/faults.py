@@ -7,9 +7,10 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 
-from testing import fault_cluster, programs
+from testing import fault_cluster, namespaces, programs
 from testing.fault_cluster import FaultCluster, model_bytes, recovery_seconds
 
 CLOCKS = 80
@@ -21,9 +22,10 @@ CLIP = "clip_gradients: 0.5"
 class Fault:
     """`hurt(cluster, rng)` does the damage; the rest is how the job is run."""
 
-    def __init__(self, hurt, flags=(), exact=True, solver="", wait=True, **cluster):
+    def __init__(self, hurt, flags=(), exact=True, solver="", wait=True, pace_ms=3, **cluster):
         self.hurt, self.flags, self.exact = hurt, list(flags), exact
         self.solver, self.wait, self.cluster = solver, wait, cluster
+        self.pace_ms = pace_ms
 
 
 def somewhen(cluster, rng, last=CLOCKS - 20):
@@ -74,7 +76,7 @@ def stop(kind, seconds):
 
 def twin(cluster, rng):
     """A second process of a rank that lives is turned away."""
-    somewhen(cluster, rng)
+    cluster.await_clock(rng.randrange(2, CLOCKS // 4))
     rank = rng.randrange(cluster.workers)
     cluster.add_worker(rank, again=False, name="worker-twin")
     assert cluster.processes["worker-twin"].popen.wait(20) != 0
@@ -131,30 +133,65 @@ def corrupt_checkpoint(cluster, rng):
     process.again = True
 
 
-def disk(how):
-    """The disk of one server is full, or read-only, for a while: checkpoints
-    fail with a line, or the log waits; nothing is lost."""
+def fill_disk(cluster, rng):
+    """The disk of one server is full for a second: checkpoints fail with a line,
+    or the log waits; nothing is lost."""
+    somewhen(cluster, rng, CLOCKS // 2)
+    filler = cluster.work / "ps-1/filler"
+    with open(filler, "wb") as out:
+        try:
+            while True:
+                out.write(bytes(1 << 20))
+                out.flush()
+        except OSError:
+            pass
+    time.sleep(1)
+    filler.unlink()
+
+
+def read_only_disk(cluster, rng):
+    """A server finds its disk read-only (as after an error of the device) when it
+    starts again: it says so and ends; mended, the job goes on."""
+    somewhen(cluster, rng)
+    process, mount = cluster.processes["ps-1"], cluster.work / "ps-1"
+    process.again = False
+    process.kill()
+    process.popen.wait()
+    subprocess.run(["mount", "-o", "remount,ro", mount], check=True)
+    try:
+        process.start()
+        assert process.popen.wait(20) != 0
+    finally:
+        subprocess.run(["mount", "-o", "remount,rw", mount], check=True)
+    last = (cluster.work / "ps-1.log").read_text().strip().splitlines()[-1].lower()
+    assert "read-only" in last and str(mount).lower() in last, last
+    process.start()
+    process.again = True
+
+
+def restart(*names):
+    """What systemctl restart does: nothing that was trained is lost."""
     def hurt(cluster, rng):
-        somewhen(cluster, rng, CLOCKS // 2)
-        mount = cluster.work / "ps-1"
-        if how == "full":
-            filler = mount / "filler"
-            with open(filler, "wb") as out:
-                try:
-                    while True:
-                        out.write(bytes(1 << 20))
-                        out.flush()
-                except OSError:
-                    pass
-            time.sleep(1)
-            filler.unlink()
-        else:
-            subprocess.run(["mount", "-o", "remount,ro", mount], check=False,
-                           capture_output=True)
-            time.sleep(1)
-            subprocess.run(["mount", "-o", "remount,rw", mount], check=True)
+        somewhen(cluster, rng)
+        for name in names:
+            code = cluster.processes[name].restart()
+            assert code == 0, f"{name} ended with {code}: {cluster.report()}"
     return hurt
 
+
+def partition(pairs, shortest, longest):
+    """One of `pairs` of hosts hear nothing of one another for a while."""
+    def hurt(cluster, rng):
+        somewhen(cluster, rng)
+        one, other = rng.choice(pairs)
+        cluster.network.part(one, other)
+        time.sleep(rng.uniform(shortest, longest))
+        cluster.network.heal(one, other)
+    return hurt
+
+
+DATA = [("worker-0", "ps-1"), ("worker-1", "ps-1"), ("worker-0", "ps-0"), ("worker-1", "ps-0")]
+CONTROL = [("ps-1", "ps-0")]
 
 FAULTS = {
     "worker-wait": Fault(kill_any_worker, [CUTS]),
@@ -173,25 +210,49 @@ FAULTS = {
     "in-checkpoint-log": Fault(kill_in_checkpoint, [LOG, "--checkpoint_clocks=3"]),
     "cluster": Fault(kill_everything, [CUTS]),
     "cluster-log": Fault(kill_everything, [LOG, CUTS]),
+    "restart-server": Fault(restart("ps-1"), [CUTS]),
+    "restart-server-log": Fault(restart("ps-1"), [LOG, CUTS]),
+    "restart-coordinator": Fault(restart("ps-0"), [CUTS]),
+    "restart-coordinator-log": Fault(restart("ps-0"), [LOG, CUTS]),
+    "restart-coordinator-alone": Fault(restart("ps-0"), [CUTS], servers=3, hold_shards=False),
+    "restart-all": Fault(restart("ps-1", "ps-0"), [CUTS]),
     "stop-worker": Fault(stop("worker", 1), [CUTS]),
     "stop-server": Fault(stop("ps-1", 1), [CUTS]),
-    "twin-worker": Fault(twin, [CUTS]),
+    "twin-worker": Fault(twin, [CUTS], pace_ms=40),
     "twin-server": Fault(server_twin, [CUTS]),
     "garbage": Fault(garbage, [CUTS]),
     "corrupt-checkpoint": Fault(corrupt_checkpoint, [CUTS]),
+    # Shorter than the lease of three seconds, and longer.
+    "partition-data": Fault(partition(DATA, 0.2, 2), [CUTS], apart=True),
+    "partition-data-long": Fault(partition(DATA, 4, 8), [CUTS], apart=True),
+    "partition-data-log": Fault(partition(DATA, 4, 8), [LOG, CUTS], apart=True),
+    "partition-server": Fault(partition(CONTROL, 0.2, 2), [CUTS], apart=True),
+    "partition-server-long": Fault(partition(CONTROL, 4, 8), [CUTS], apart=True),
+    "partition-server-log": Fault(partition(CONTROL, 4, 8), [LOG, CUTS], apart=True),
+    "disk-full": Fault(fill_disk, [CUTS], tmpfs_mib=340),
+    "disk-full-log": Fault(fill_disk, [LOG, CUTS], tmpfs_mib=340),
+    "disk-read-only": Fault(read_only_disk, [CUTS], tmpfs_mib=340),
+    "disk-read-only-log": Fault(read_only_disk, [LOG, CUTS], tmpfs_mib=340),
 }
 # One of each kind, for the default tier.
 QUICK = ["worker-wait", "worker-continue", "server-checkpoint-clip", "server-log-clip",
          "coordinator", "coordinator-shard", "coordinator-log", "in-checkpoint", "cluster",
-         "twin-worker", "garbage", "corrupt-checkpoint"]
-# Longer, or of the machine's own (mounts): for the soak script.
+         "twin-worker", "garbage", "corrupt-checkpoint", "restart-server",
+         "restart-coordinator", "partition-data", "partition-server", "disk-full-log"]
+# Longer: for the soak script.
 LONG_FAULTS = {
     "stop-worker-10s": Fault(stop("worker", 10), [CUTS]),
     "stop-server-10s": Fault(stop("ps-1", 10), [CUTS]),
-    "disk-full": Fault(disk("full"), [CUTS], tmpfs_mib=340),
-    "disk-full-log": Fault(disk("full"), [LOG, CUTS], tmpfs_mib=340),
-    "disk-read-only": Fault(disk("ro"), [CUTS], tmpfs_mib=340),
 }
+
+
+def may_mount():
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "cssp-probe", folder],
+                              check=False, capture_output=True)
+        if done.returncode == 0:
+            subprocess.run(["umount", folder], check=False)
+        return done.returncode == 0
 
 
 class Session:
@@ -210,6 +271,16 @@ class Session:
                                               **fault.cluster)
         return self.clusters[key]
 
+    @staticmethod
+    def lacking(name):
+        """What this machine lacks for a fault, or None."""
+        needs = {**FAULTS, **LONG_FAULTS}[name].cluster
+        if needs.get("apart") and not namespaces.permitted():
+            return "network namespaces are not permitted here"
+        if needs.get("tmpfs_mib") and not may_mount():
+            return "mounts are not permitted here"
+        return None
+
     def undisturbed(self, fault):
         if fault.solver not in self.expected:
             cluster = self.cluster(fault)
@@ -221,9 +292,12 @@ class Session:
     def inject(self, fault, rng):
         """Gives the seconds of recovery; AssertionError: something is lost."""
         cluster = self.cluster(fault)
-        stem = cluster.submit(CLOCKS, *fault.flags, solver=fault.solver, wait=fault.wait)
+        stem = cluster.submit(CLOCKS, *fault.flags, solver=fault.solver, wait=fault.wait,
+                              pace_ms=fault.pace_ms)
         fault.hurt(cluster, rng)
         cluster.await_end(120)
+        assert stem.with_name(stem.name + ".caffemodel").exists(), \
+            f"nothing was exported: {cluster.report()}"
         assert not fault.exact or model_bytes(stem) == self.undisturbed(fault), \
             f"the end differs from the undisturbed run's: {cluster.report()}"
         shutil.rmtree(stem.parent, ignore_errors=True)

@@ -131,10 +131,10 @@ INSTANTIATE_TEST_SUITE_P(All, ExampleNets, testing::ValuesIn(kNets),
 std::vector<std::string> Prototxts() {
   std::vector<std::string> found;
   for (const auto& entry : fs::recursive_directory_iterator(CSSP_EXAMPLES)) {
-    // What runs have made lies in folders of that name.
+    // What runs have made lies in folders of these names.
     const std::string path = fs::relative(entry, CSSP_EXAMPLES).string();
     if (entry.path().extension() == ".prototxt" &&
-        !absl::StrContains(path, "/data/"))
+        !absl::StrContains(path, "/data/") && !absl::StrContains(path, "/out/"))
       found.push_back(PathOf(path));
   }
   return found;

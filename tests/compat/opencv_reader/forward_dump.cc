@@ -72,6 +72,7 @@ absl::Status WriteRandom(const std::string& deploy, const std::string& model) {
 
 absl::Status Dump(int argc, char** argv) {
   ASSIGN_OR_RETURN(const auto device, MakeDevice(argc > 5 ? argv[5] : "cpu"));
+  LOG(INFO) << "Use " << device->name() << ".";
   LayerRegistry registry;
   RETURN_IF_ERROR(RegisterCpuLayers(registry));
   RETURN_IF_ERROR(RegisterCudaLayers(registry));

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -58,6 +59,8 @@ class Follower {
   absl::Status OnSignal();
   absl::Status OnLauncher();
   absl::Status RestartDead();
+  absl::Status JudgeJoining(const JobStatus& job);
+  absl::Status RestartWorker(int rank, const std::string& host);
   bool Done() const {
     return Terminal(status_.state()) ||
            (options_.until_running && status_.state() >= control::JOB_RUNNING);
@@ -76,6 +79,8 @@ class Follower {
   bool launcher_ended_ = false;
   absl::Time looked_ = absl::InfinitePast();
   std::map<int, int> restarted_;  // by rank: how often
+  std::set<int> missing_;         // ranks that have not joined yet
+  absl::Time missing_since_ = absl::InfinitePast();
   bool new_status_ = false;
 };
 
@@ -161,22 +166,59 @@ absl::Status Follower::OnLauncher() {
 }
 
 absl::Status Follower::RestartDead() {
-  if (options_.restarts <= 0 || options_.launcher == nullptr || cancelling_ ||
+  if (options_.launcher == nullptr || cancelling_ ||
       absl::Now() - looked_ < absl::Milliseconds(500))
     return absl::OkStatus();
   looked_ = absl::Now();
   const absl::StatusOr<JobStatus> job = client_.DescribeJob(options_.job_id);
-  if (!job.ok() || job->state() != control::JOB_RUNNING)
-    return absl::OkStatus();  // the watch tells what is the matter
+  if (!job.ok()) return absl::OkStatus();  // the watch tells what is the matter
+  if (job->state() == control::JOB_PENDING) return JudgeJoining(*job);
+  if (job->state() != control::JOB_RUNNING) return absl::OkStatus();
   for (const control::WorkerStatus& worker : job->workers()) {
     const int rank = worker.rank();
     if (worker.state() != "dead" || options_.launcher->Restarted(rank) ||
         restarted_[rank] >= options_.restarts)
       continue;
-    ++restarted_[rank];
-    RETURN_IF_ERROR(options_.launcher->Restart(rank, worker.host()));
-    Print(absl::StrCat("worker ", rank, " is started again (",
-                       restarted_[rank], " of ", options_.restarts, ")"));
+    RETURN_IF_ERROR(RestartWorker(rank, worker.host()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Follower::RestartWorker(int rank, const std::string& host) {
+  ++restarted_[rank];
+  RETURN_IF_ERROR(options_.launcher->Restart(rank, host));
+  Print(absl::StrCat("worker ", rank, " is started again (", restarted_[rank],
+                     " of ", options_.restarts, ")"));
+  return absl::OkStatus();
+}
+
+// Of a worker that dies before it has joined nobody hears but us.
+absl::Status Follower::JudgeJoining(const JobStatus& job) {
+  std::set<int> missing;
+  for (int rank = 0; rank < job.spec().workers(); ++rank) missing.insert(rank);
+  for (const control::WorkerStatus& worker : job.workers())
+    missing.erase(worker.rank());
+  if (missing != missing_ || missing_since_ == absl::InfinitePast()) {
+    missing_ = std::move(missing);
+    missing_since_ = absl::Now();
+    return absl::OkStatus();
+  }
+  if (missing_.empty() || absl::Now() - missing_since_ < options_.join_wait)
+    return absl::OkStatus();
+  missing_since_ = absl::Now();
+  for (int rank : missing_) {
+    const std::string line = absl::StrCat(
+        "worker ", rank, " was started and has not joined within ",
+        absl::FormatDuration(options_.join_wait));
+    if (!options_.launcher->elsewhere() &&
+        restarted_[rank] < options_.restarts) {
+      Print(line);
+      RETURN_IF_ERROR(RestartWorker(rank, ""));
+      continue;
+    }
+    RETURN_IF_ERROR(client_.CancelJob(options_.job_id).status());
+    return absl::InternalError(
+        absl::StrCat("job ", options_.job_id, ": ", line, "; cancelled"));
   }
   return absl::OkStatus();
 }

@@ -33,6 +33,9 @@ struct FollowOptions {
   Launcher* launcher = nullptr;  // borrowed; its end is noticed
   // How often the launcher starts each dead worker again.
   int restarts = 0;
+  // A launched worker that joins so much later than the last one that did is
+  // started again (restarts, this host), else the job is cancelled.
+  absl::Duration join_wait = absl::Minutes(1);
   // How long the coordinator may be away.
   absl::Duration patience = absl::Minutes(1);
   absl::Duration plain_interval = absl::Seconds(5);

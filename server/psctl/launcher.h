@@ -54,6 +54,8 @@ class Launcher {
   ~Launcher();
 
   pid_t pid() const { return pid_; }
+  // The workers run on hosts that mpirun has chosen.
+  bool elsewhere() const { return !options_.hostfile.empty(); }
   // Starts `rank` again, on the host where it was (of a job with a hostfile).
   absl::Status Restart(int rank, const std::string& host);
   // A worker started by Restart that still runs.

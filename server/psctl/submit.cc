@@ -257,6 +257,7 @@ absl::StatusOr<int> RunUnderMpirun(const GlobalOptions& global,
   follow.until_running = options.detach;
   follow.launcher = launcher.get();
   if (options.dead_workers == "wait") follow.restarts = options.restarts;
+  if (options.join_wait > 0) follow.join_wait = absl::Seconds(options.join_wait);
   std::vector<std::unique_ptr<Launcher>> more;
   follow.launch_more = [&launch, &more](int workers) -> absl::Status {
     LaunchOptions again = launch;
@@ -333,6 +334,9 @@ void AddSubmitFlags(SubmitOptions* o, FlagSet* flags) {
              "continue without them, or wait for their restart");
   flags->Add("restarts", &o->restarts,
              "how often each dead worker is started again (wait, mpirun)");
+  flags->Add("join_wait", &o->join_wait,
+             "seconds after which a worker that has not joined is given up "
+             "(mpirun)");
   flags->Add("durability", &o->durability,
              "what a server's death leaves: CHECKPOINT or LOG");
   flags->Add("checkpoint_clocks", &o->checkpoint_clocks,

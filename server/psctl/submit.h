@@ -41,7 +41,7 @@ struct SubmitOptions {
   std::string dead_workers = "continue", durability = "CHECKPOINT";
   int64_t checkpoint_clocks = 0;
   double checkpoint_seconds = 0;
-  int32_t keep_checkpoints = 0, restarts = 3;
+  int32_t keep_checkpoints = 0, restarts = 3, join_wait = 60;
 };
 
 void AddSubmitFlags(SubmitOptions* options, FlagSet* flags);

@@ -156,6 +156,23 @@ class Service(programs.ProgramTest):
             "rank 0 says so, once")
         self.assertTrue((self.work / "users_iter_50.caffemodel").exists(), job)
 
+    def test_a_worker_that_is_killed_before_it_joins(self):
+        _, self.coordinator = self.start_servers(1, tag="unborn")
+        worker, once = self.work / "worker.sh", self.work / "killed"
+        worker.write_text(f"""#!/bin/sh
+if [ "$OMPI_COMM_WORLD_RANK" = 1 ] && ! [ -e {once} ]; then touch {once}; kill -9 $$; fi
+exec {BIN}/caffe-worker "$@"
+""")
+        worker.chmod(0o755)
+        self.submit("again", 30, 0, "--workers=2", f"--worker_binary={worker}",
+                    "--dead_workers=wait", "--join_wait=2", timeout=60)
+        self.assertTrue(once.exists())
+        self.assertTrue((self.work / "again_iter_30.caffemodel").exists())
+        once.unlink()
+        job = self.submit("never", 30, 0, "--workers=2", f"--worker_binary={worker}",
+                          "--join_wait=2", rc=1, timeout=60)
+        self.assertEqual(self.describe(job)["state"], "JOB_CANCELLED")
+
     def test_a_killed_worker_stops_nobody(self):
         servers, self.coordinator = self.start_servers(2, tag="kill")
         client, job = self.start_job("kill", 6000, 0, "--workers=3")

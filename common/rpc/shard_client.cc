@@ -13,6 +13,8 @@ namespace cssp {
 namespace {
 
 using control::Shard;
+constexpr absl::Duration kOnce = absl::Seconds(1);
+
 using TickDuplex = DuplexStream<control::Tick, control::TickAck>;
 
 class GrpcTickStream final : public TickStream {
@@ -80,6 +82,16 @@ struct ShardClient::Impl {
       const Request& request, absl::Duration deadline) {
     return Call(peer, options, *stub, method, request, deadline);
   }
+  // One attempt: what a server that is gone misses, it does not need.
+  template <class Request, class Response>
+  absl::Status Once(grpc::Status (Shard::Stub::*method)(grpc::ClientContext*,
+                                                        const Request&,
+                                                        Response*),
+                    const Request& request) {
+    ClientOptions once = options;
+    once.retry.initial = once.retry.maximum = kOnce;
+    return Call(peer, once, *stub, method, request, kOnce).status();
+  }
 };
 
 ShardClient::ShardClient(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -142,9 +154,7 @@ absl::Status ShardClient::CutCommitted(const std::string& job_id,
   control::CutCommittedRequest request;
   request.set_job_id(job_id);
   request.set_clock(clock);
-  return impl_->Unary(&Shard::Stub::CutCommitted, request,
-                      impl_->options.deadline)
-      .status();
+  return impl_->Once(&Shard::Stub::CutCommitted, request);
 }
 
 absl::StatusOr<control::ShardStatusResponse> ShardClient::ShardStatus(
@@ -159,8 +169,7 @@ absl::Status ShardClient::DeleteCut(const std::string& job_id, int64_t clock) {
   control::DeleteCutRequest request;
   request.set_job_id(job_id);
   request.set_clock(clock);
-  return impl_->Unary(&Shard::Stub::DeleteCut, request, impl_->options.deadline)
-      .status();
+  return impl_->Once(&Shard::Stub::DeleteCut, request);
 }
 
 std::unique_ptr<TickStream> ShardClient::Ticks(

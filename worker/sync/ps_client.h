@@ -68,7 +68,7 @@ class PsClientEvents {
   // A push came late: its clock was closed without it, as were all clocks
   // before `version`.  Its OnPushDone follows.
   virtual void OnLate(int64_t version) {}
-  // A pull was refused for good (kGone).
+  // A pull was refused for good: the request's header with the reason (kGone).
   virtual void OnPullRefused(const ps::MessageHeader& header) = 0;
   // Tables: the body of rows that were asked for; the server holds an
   // increment.

@@ -165,7 +165,8 @@ void PsClient::Refused(int number, const MessageHeader& header) {
   }
   if (Passing(header.reason)) return AskAgain(number, header);
   if (header.reason == Reason::kGone && at->second.is_pull()) {
-    const MessageHeader request = at->second.header;
+    MessageHeader request = at->second.header;
+    request.reason = header.reason;
     Answered(number, header);
     return events_.OnPullRefused(request);
   }

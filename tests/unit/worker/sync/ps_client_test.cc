@@ -115,6 +115,7 @@ class Events : public PsClientEvents {
   void OnPullRefused(const MessageHeader& header) override {
     absl::MutexLock lock(&mu);
     refused.push_back(header.clock);
+    why_refused = header.reason;
   }
   void OnReconnect(int server) override {
     absl::MutexLock lock(&mu);
@@ -133,6 +134,7 @@ class Events : public PsClientEvents {
   absl::Mutex mu;
   float values[kFloats] = {};
   std::vector<int64_t> good, bad, refused;
+  Reason why_refused = Reason::kNone;
   std::vector<std::pair<int, int64_t>> done;
   int reconnects = 0;
   absl::Status fatal;
@@ -296,6 +298,7 @@ TEST_F(PsClientTest, ACutThatIsGoneIsReported) {
   client_->SendPullExact(0, 1, 500);
   ASSERT_TRUE(events_.Await([&] { return !events_.refused.empty(); }));
   EXPECT_EQ(events_.refused[0], 500);
+  EXPECT_EQ(events_.why_refused, Reason::kGone);
   EXPECT_TRUE(events_.fatal.ok());
   client_->Stop();
 }

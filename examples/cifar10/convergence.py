@@ -161,8 +161,10 @@ def run_missing(work, setting, seed, clocks, straggler, mode):
 
 
 def results_of(work, kind, setting):
-    found = sorted((work / "results").glob(f"{kind}-{setting}-*.json"))
-    return {int(p.stem.rsplit("-", 1)[1]): json.loads(p.read_text()) for p in found}
+    found = (work / "results").glob(f"{kind}-{setting}-*.json")
+    seeds = {p.stem[len(f"{kind}-{setting}-"):]: p for p in sorted(found)}
+    # s2's files, not s2-lookahead's.
+    return {int(seed): json.loads(p.read_text()) for seed, p in seeds.items() if seed.isdigit()}
 
 
 def difference(results, base):

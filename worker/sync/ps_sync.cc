@@ -20,6 +20,9 @@ constexpr absl::Duration kInitTimeout = absl::Minutes(2);
 constexpr absl::Duration kFinishTimeout = absl::Minutes(2);
 constexpr absl::Duration kTickGrace = absl::Seconds(30);
 constexpr size_t kHistogramSize = 64;
+// Clocks of which the unused fresh_wait may be spent in one: jitter, which hits
+// now and then, is then waited out; a straggler in every clock costs no more.
+constexpr double kFreshBurst = 4;
 constexpr ps::Freshness kNone{.row = -1, .own = -1};
 
 // Nothing fresher comes to who does not ask, and PER_PUSH sends values when
@@ -136,9 +139,11 @@ absl::Status PsSync::BeginClock(int64_t clock) {
   }
   clock_ = clock;
   clock_begin_ = time_.Now();
+  const absl::Duration share = MedianClock() * fresh_wait_;
+  fresh_budget_ =
+      std::min(share * kFreshBurst, fresh_budget_ - clock_fresh_ + share);
   clock_waited_ = clock_fresh_ = clock_injected_ = absl::ZeroDuration();
   clock_staleness_ = 0;
-  fresh_budget_ = MedianClock() * fresh_wait_;
   std::fill(pushes_.begin(), pushes_.end(), 0);
   if (!lazy_pull_) return absl::OkStatus();
   // What is still legal costs no traffic; the first clock was asked for at the

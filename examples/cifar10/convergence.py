@@ -11,9 +11,11 @@ again, with more settings or seeds: it runs what is missing and prints the table
   staleness     share of reads by clocks that they were behind
   to 0.70       seconds until a test reached it
   straggler     clocks/s of a short run under a rotating 4x straggler
+  slowed        with --slowed: the whole run under that straggler, seconds to 0.70
 
 usage: convergence.py BATCHES_FOLDER WORK [--settings=s0,s2,...] [--seeds=1,2,...]
-                      [--clocks=5000] [--straggler-clocks=400] [--gpu] [--table-only]
+                      [--clocks=5000] [--straggler-clocks=400] [--slowed] [--gpu]
+                      [--table-only]
 
 With --gpu all workers share the host's first GPU.
 """
@@ -35,6 +37,7 @@ SETTINGS = {
     "s2": ["--staleness=2"],
     "s4": ["--staleness=4"],
     "s8": ["--staleness=8"],
+    "s1-lookahead": ["--staleness=1", "--lookahead"],
     "s2-lookahead": ["--staleness=2", "--lookahead"],
     "s4-lookahead": ["--staleness=4", "--lookahead"],
     "push-s1": ["--staleness=1", "--ssp_update=per_push"],
@@ -97,11 +100,11 @@ def write_solver(work, folder, seed, clocks, test_interval, mode):
         f'snapshot_prefix: "{folder}/quick" solver_mode: {mode} random_seed: {seed}\n')
 
 
-def train(work, name, setting, seed, clocks, straggler, mode):
+def train(work, name, setting, seed, clocks, tests, straggler, mode):
     """One run; gives what is kept of it."""
     folder = work / "runs" / name
     folder.mkdir(parents=True, exist_ok=True)
-    write_solver(work, folder, seed, clocks, 0 if straggler else max(50, clocks // 20),
+    write_solver(work, folder, seed, clocks, max(50, clocks // 20) if tests else 0,
                  mode)
     events = folder / "events"
     flags = [*SETTINGS[setting], "--workers=4", "--threads=1", "--launch=mpirun",
@@ -148,12 +151,12 @@ def summary(events, job):
     }
 
 
-def run_missing(work, setting, seed, clocks, straggler, mode):
-    kind = f"straggler{clocks}" if straggler else f"clocks{clocks}"
-    kept = work / "results" / f"{kind}-{setting}-{seed}.json"
+def run_missing(work, kind, setting, seed, clocks, mode):
+    kept = work / "results" / f"{kind}{clocks}-{setting}-{seed}.json"
     if not kept.exists():
         print(f"{kept.stem} ...", file=sys.stderr, flush=True)
-        result = train(work, kept.stem, setting, seed, clocks, straggler, mode)
+        result = train(work, kept.stem, setting, seed, clocks, kind != "straggler",
+                       kind != "clocks", mode)
         kept.parent.mkdir(exist_ok=True)
         partial = kept.with_suffix(".partial")
         partial.write_text(json.dumps(result))
@@ -184,25 +187,33 @@ def mean_staleness(results):
     return ", ".join(f"{k}: {100 * v:.1f} %" for k, v in sorted(shares.items()) if v >= 0.0005)
 
 
+def mean_goal(results):
+    goals = [r["goal_seconds"] for r in results.values()]
+    return f"{statistics.mean(goals):.0f}" if None not in goals else "not reached"
+
+
 def print_table(work, settings, clocks, straggler_clocks):
     base = results_of(work, f"clocks{clocks}", "s0")
     print(f"cifar10_quick, {clocks} clocks, 4 workers x batch 25; straggler: rotating 4x, "
           f"{straggler_clocks} clocks\n")
-    print("| setting | accuracy | difference to s0 | to 0.70, s | clocks/s | straggler clocks/s | staleness |")
-    print("|---|---|---|---|---|---|---|")
+    print("| setting | accuracy | difference to s0 | to 0.70, s | clocks/s | straggler clocks/s "
+          "| slowed to 0.70, s | staleness |")
+    print("|---|---|---|---|---|---|---|---|")
     for setting in settings:
         results = results_of(work, f"clocks{clocks}", setting)
         slowed = results_of(work, f"straggler{straggler_clocks}", setting)
-        goals = [r["goal_seconds"] for r in results.values()]
-        row = [setting, "-", "-", "-", "-", "-", "-"]
+        whole = results_of(work, f"slowed{clocks}", setting)
+        row = [setting] + ["-"] * 7
         if results:
             row[1] = f"{statistics.mean(r['accuracy'] for r in results.values()):.4f}"
             row[2] = difference(results, base) if setting != "s0" else "-"
-            row[3] = f"{statistics.mean(goals):.0f}" if None not in goals else "not reached"
+            row[3] = mean_goal(results)
             row[4] = f"{statistics.mean(r['clocks_per_second'] for r in results.values()):.1f}"
-            row[6] = mean_staleness(results)
+            row[7] = mean_staleness(results)
         if slowed:
             row[5] = f"{statistics.median(r['clocks_per_second'] for r in slowed.values()):.1f}"
+        if whole:
+            row[6] = mean_goal(whole)
         print("| " + " | ".join(row) + " |")
 
 
@@ -215,6 +226,7 @@ def main():
     parser.add_argument("--seeds", default="1,2,3,4,5")
     parser.add_argument("--clocks", type=int, default=5000)
     parser.add_argument("--straggler-clocks", type=int, default=400)
+    parser.add_argument("--slowed", action="store_true")
     parser.add_argument("--gpu", action="store_true")
     parser.add_argument("--table-only", action="store_true")
     args = parser.parse_args()
@@ -229,10 +241,11 @@ def main():
         prepare(args.batches.resolve(), work)
         for seed in map(int, args.seeds.split(",")):
             for setting in settings:  # interleaved: the machine's moods hit all alike
-                if args.clocks > 0:
-                    run_missing(work, setting, seed, args.clocks, False, mode)
-                if args.straggler_clocks > 0:
-                    run_missing(work, setting, seed, args.straggler_clocks, True, mode)
+                kinds = {"clocks": args.clocks, "straggler": args.straggler_clocks,
+                         "slowed": args.clocks if args.slowed else 0}
+                for kind, clocks in kinds.items():
+                    if clocks > 0:
+                        run_missing(work, kind, setting, seed, clocks, mode)
     print_table(work, settings, args.clocks, args.straggler_clocks)
 
 

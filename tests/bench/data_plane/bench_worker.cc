@@ -74,14 +74,16 @@ double BenchWorker::Run(Load load, absl::Duration duration) {
     absl::MutexLock lock(&mu_);
     running_ = true;
     bytes_ = 0;
+    last_clock_ = chunks_[0].next_clock + kClocksARun;
     outstanding_ = window * static_cast<int>(chunks_.size());
   }
   for (int i = 0; i < window; ++i) {
     for (int c = 0; c < static_cast<int>(chunks_.size()); ++c) Send(c);
   }
   absl::MutexLock lock(&mu_);
-  const auto never = [] { return false; };
-  mu_.AwaitWithTimeout(absl::Condition(&never), duration);
+  mu_.AwaitWithTimeout(
+      absl::Condition(+[](bool* running) { return !*running; }, &running_),
+      duration);
   const double rate =
       static_cast<double>(bytes_) / absl::ToDoubleSeconds(time.Now() - begin);
   running_ = false;
@@ -140,6 +142,7 @@ void BenchWorker::Answered(int chunk, int64_t bytes) {
       return;
     }
     bytes_ += bytes;
+    if (chunks_[chunk].next_clock >= last_clock_) running_ = false;
   }
   Send(chunk);
 }

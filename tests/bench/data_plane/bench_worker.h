@@ -32,7 +32,8 @@ class BenchWorker final : private PsClientEvents {
               const std::string& server, bool subscribe);
   ~BenchWorker() override;
 
-  // Chunks answered for `duration`; gives bytes a second.
+  // Chunks answered for `duration`, at most kClocksARun clocks; gives bytes a
+  // second.
   double Run(Load load, absl::Duration duration);
   // Seconds of one clock alone: push all chunks, until all values are back.
   double RoundTrip(int clocks);
@@ -40,6 +41,8 @@ class BenchWorker final : private PsClientEvents {
 
  private:
   static constexpr int kSlots = 3;  // as ParamCache has
+  // A shard refuses to be 65,536 clocks ahead of ticks, and none come here.
+  static constexpr int64_t kClocksARun = 4096;
 
   struct ChunkRun {
     int64_t next_clock = 0;
@@ -76,6 +79,7 @@ class BenchWorker final : private PsClientEvents {
   bool running_ ABSL_GUARDED_BY(mu_) = false;
   int outstanding_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t last_clock_ ABSL_GUARDED_BY(mu_) = 0;  // ends the run
 
   std::unique_ptr<PsClient> client_;  // last: its thread calls us
 };

@@ -20,9 +20,6 @@ constexpr absl::Duration kInitTimeout = absl::Minutes(2);
 constexpr absl::Duration kFinishTimeout = absl::Minutes(2);
 constexpr absl::Duration kTickGrace = absl::Seconds(30);
 constexpr size_t kHistogramSize = 64;
-// Clocks of which the unused fresh_wait may be spent in one: jitter, which hits
-// now and then, is then waited out; a straggler in every clock costs no more.
-constexpr double kFreshBurst = 4;
 constexpr ps::Freshness kNone{.row = -1, .own = -1};
 
 // Nothing fresher comes to who does not ask, and PER_PUSH sends values when
@@ -65,7 +62,7 @@ PsSync::PsSync(JobSession& session, ps::SlabLayout layout,
       options_(options),
       time_(options.time != nullptr ? *options.time : TimeSource::Real()),
       rank_(session.joined().rank()),
-      fresh_wait_(FreshWait(session.spec())),
+      fresh_(FreshWait(session.spec())),
       lazy_pull_(session.spec().lazy_pull()),
       backup_(session.spec().backup() > 0),
       sends_norm_(session.spec().ssp_update() == control::PER_PUSH &&
@@ -139,10 +136,8 @@ absl::Status PsSync::BeginClock(int64_t clock) {
   }
   clock_ = clock;
   clock_begin_ = time_.Now();
-  const absl::Duration share = MedianClock() * fresh_wait_;
-  fresh_budget_ =
-      std::min(share * kFreshBurst, fresh_budget_ - clock_fresh_ + share);
-  clock_waited_ = clock_fresh_ = clock_injected_ = absl::ZeroDuration();
+  fresh_.BeginClock(MedianClock());
+  clock_waited_ = clock_injected_ = absl::ZeroDuration();
   clock_staleness_ = 0;
   std::fill(pushes_.begin(), pushes_.end(), 0);
   if (!lazy_pull_) return absl::OkStatus();
@@ -171,7 +166,7 @@ absl::Status PsSync::AwaitWeights(int first, int count, int64_t clock,
       ASSIGN_OR_RETURN(
           const ParamCache::Read read,
           cache_.Install(chunk, clock,
-                         time_.Now() + (fresh_budget_ - clock_fresh_), time_));
+                         time_.Now() + fresh_.left(), time_));
       CountRead(read, clock);
       // A chunk serves several layers: the later ones see new contents, too.
       *changed |= read.changed;
@@ -183,7 +178,7 @@ absl::Status PsSync::AwaitWeights(int first, int count, int64_t clock,
 void PsSync::CountRead(const ParamCache::Read& read, int64_t clock) {
   if (!read.first) return;
   clock_waited_ += read.waited;
-  clock_fresh_ += read.waited_fresh;
+  fresh_.Spend(read.waited_fresh);
   const int64_t staleness = clock - read.version;
   clock_staleness_ = std::max(clock_staleness_, staleness);
   const size_t bin =

@@ -23,6 +23,7 @@
 #include "common/ps/slab_layout.h"
 #include "common/rpc/shard_client.h"
 #include "proto/control.pb.h"
+#include "worker/sync/fresh_budget.h"
 #include "worker/sync/gradient_pipeline.h"
 #include "worker/sync/job_session.h"
 #include "worker/sync/metrics.h"
@@ -121,7 +122,7 @@ class PsSync final : public ParameterSync, private PsClientEvents {
   const PsSyncOptions options_;
   TimeSource& time_;
   const int rank_;
-  const double fresh_wait_;
+  FreshBudget fresh_;  // training thread
   const bool lazy_pull_;
   const bool backup_;
   const bool sends_norm_;               // PER_PUSH that clips
@@ -147,8 +148,7 @@ class PsSync final : public ParameterSync, private PsClientEvents {
   int64_t leaves_at_ = std::numeric_limits<int64_t>::max();
   bool jumped_ = false;  // clocks before next_clock_ were closed without us
   absl::Time clock_begin_;
-  absl::Duration clock_waited_, clock_fresh_, clock_injected_;
-  absl::Duration fresh_budget_;
+  absl::Duration clock_waited_, clock_injected_;
   int64_t clock_staleness_ = 0;
   absl::Duration waited_, ran_;
   std::deque<absl::Duration> durations_;  // of the last clocks

@@ -23,7 +23,11 @@ done
 [ ${#programs[@]} -gt 0 ] || { echo "bundle.sh: no program in $build" >&2; exit 1; }
 tests=("$@")
 if [ ${#tests[@]} -eq 0 ]; then
-  mapfile -t tests < <(ctest --test-dir "$build" -N -L '^gpu$' |
+  # Asked from a folder of its own: the build's may be at its tests, whose log
+  # ctest would begin anew.
+  mkdir "$stage/list"
+  echo "subdirs(\"$build\")" >"$stage/list/CTestTestfile.cmake"
+  mapfile -t tests < <(ctest --test-dir "$stage/list" -N -L '^gpu$' |
     sed -n 's/^ *Test *#[0-9]*: *//p')
 fi
 

@@ -14,8 +14,9 @@ bool Names(uint32_t mask, size_t i) {
   return (mask >> std::min<size_t>(i, 31) & 1) != 0;
 }
 
-bool InPlace(const GraphLayer& layer, size_t top) {
-  return top < layer.bottom.size() && layer.bottom[top] == layer.top[top];
+bool InPlace(const GraphLayer& layer, size_t i) {
+  return i < layer.bottom.size() && i < layer.top.size() &&
+         layer.bottom[i] == layer.top[i];
 }
 
 // Follows Caffe's memory through the net: a top has memory of its own, unless

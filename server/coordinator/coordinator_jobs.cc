@@ -140,8 +140,7 @@ absl::StatusOr<control::SubmitJobResponse> Coordinator::SubmitJob(
   job->status.set_job_id(job->id);
   job->status.set_state(control::JOB_PENDING);
   job->status.set_job_epoch(1);
-  job->staleness = ps::BoundsOf(spec).staleness;
-  job->status.set_staleness(job->staleness);
+  job->status.set_staleness(ps::BoundsOf(spec).staleness);
   job->status.set_submitted_unix(options_.unix_seconds());
   RETURN_IF_ERROR(ResumeLocked(*job));
   if (spec.solver().random_seed() >= 0)

@@ -125,7 +125,7 @@ control::OpenShardRequest Coordinator::OpenRequestLocked(
   open.set_job_epoch(job.status.job_epoch());
   open.set_token(job.token);
   *open.mutable_spec() = WithoutNets(job.spec);
-  open.mutable_spec()->set_staleness(job.staleness);
+  open.mutable_spec()->set_staleness(job.status.staleness());
   for (const ps::BlobSpec& blob : model.layout.blobs())
     *open.add_blobs() = ps::ToProto(blob);
   *open.mutable_shard_map() = model.map;
@@ -343,7 +343,7 @@ absl::StatusOr<control::DeclareLayoutResponse> Coordinator::DeclaredLocked(
   response.set_initialised(!job->spec.resume_checkpoint().empty());
   response.set_job_epoch(job->status.job_epoch());
   response.set_recoveries(job->recoveries);
-  response.set_staleness(job->staleness);
+  response.set_staleness(job->status.staleness());
   if (request.rank() == kEvaluatorRank) return response;
 
   member->last_seen = Now();

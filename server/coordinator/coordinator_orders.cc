@@ -86,8 +86,6 @@ absl::StatusOr<int64_t> Coordinator::PlaceOrder(const JobPtr& job,
           {{absl::StrFormat("order/%s/%012d", job->id, order.number()),
             order.SerializeAsString()}},
           /*sync=*/false));
-      if (order.kind_case() == control::Order::kStaleness)
-        job->staleness = order.staleness();
       control::WorkerDirective directive;
       *directive.mutable_order() = order;
       TellWorkersLocked(*job, directive);

@@ -403,7 +403,7 @@ void Coordinator::StoreRunLocked(const Job& job) {
   }
   run.set_orders(job.orders);
   run.set_recoveries(job.recoveries);
-  run.set_staleness(job.staleness);
+  run.set_staleness(job.status.staleness());
   run.set_first_clock(job.first_clock);
   run.set_released(job.released);
   for (const auto& [clock, deal] : job.deals) *run.add_deals() = deal;
@@ -444,7 +444,7 @@ absl::Status Coordinator::LoadRunLocked(Job& job) {
                                         : Member::State::kJoining;
   }
   job.recoveries = run.recoveries();
-  job.staleness = run.staleness();
+  job.status.set_staleness(run.staleness());
   job.first_clock = run.first_clock();
   job.released = run.released();
   for (const control::Order& deal : run.deals())
@@ -460,7 +460,7 @@ absl::Status Coordinator::LoadRunLocked(Job& job) {
     if (!order.ParseFromString(text)) continue;
     job.orders = std::max(job.orders, order.number());
     if (order.kind_case() == control::Order::kStaleness)
-      job.staleness = order.staleness();
+      job.status.set_staleness(order.staleness());
   }
   for (const control::CheckpointInfo& info : job.status.checkpoints()) {
     Cut& cut = job.cuts[info.clock()];

@@ -114,7 +114,6 @@ struct Job {
 
   std::map<int64_t, Cut> cuts;
   uint64_t orders = 0;         // last order's number
-  int staleness = 0;           // by the last order
   std::optional<Recovery> recovery;
   uint64_t recoveries = 0;     // how often members were told to declare anew
   int64_t first_clock = 0;     // where the job began

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -154,6 +155,16 @@ class ControlFlow : public testing::Test {
     EXPECT_TRUE(declared.ok()) << declared.status();
     return declared.ok() ? *declared : control::DeclareLayoutResponse();
   }
+  // Two workers, joined and declared; the job runs.
+  std::array<std::unique_ptr<LeaseStream>, 2> StartBoth() {
+    const auto worker0 = Join(0), worker1 = Join(1);
+    std::array<std::unique_ptr<LeaseStream>, 2> leases = {Lease(worker0),
+                                                          Lease(worker1)};
+    Declare(worker0);
+    Declare(worker1);
+    Await(control::JOB_RUNNING, {leases[0].get(), leases[1].get()});
+    return leases;
+  }
   // Heartbeats until the job is in `state`, at most 15 s.
   control::JobStatus Await(control::JobState state,
                            std::vector<LeaseStream*> beating) {
@@ -220,11 +231,7 @@ TEST_F(ControlFlow, WorkersTickRealShards) {
 }
 
 TEST_F(ControlFlow, ASilentWorkerIsDeclaredDead) {
-  const auto worker0 = Join(0), worker1 = Join(1);
-  auto lease0 = Lease(worker0), lease1 = Lease(worker1);
-  Declare(worker0);
-  Declare(worker1);
-  Await(control::JOB_RUNNING, {lease0.get(), lease1.get()});
+  auto [lease0, lease1] = StartBoth();
   // Only worker 0 beats from now on.
   const absl::Time end = absl::Now() + absl::Seconds(10);
   std::string state;
@@ -268,13 +275,9 @@ TEST_F(ControlFlow, AKilledServersPartMovesToTheOneThatIsLeft) {
 }
 
 TEST_F(ControlFlow, AFailedJobsShardsAreClosed) {
-  const auto worker0 = Join(0), worker1 = Join(1);
-  auto lease0 = Lease(worker0), lease1 = Lease(worker1);
-  Declare(worker0);
-  Declare(worker1);
-  Await(control::JOB_RUNNING, {lease0.get(), lease1.get()});
-  lease1.reset();
-  lease0.reset();
+  {
+    const auto leases = StartBoth();
+  }
   Await(control::JOB_FAILED, {});
   auto shard = ShardClient::Create(first_->control());
   ASSERT_TRUE(shard.ok());

@@ -1,9 +1,7 @@
-// Long because the cluster of this simulation stands beside its tests.
 // Backup workers under random schedules: one set of contributors a clock on
 // every shard, nothing lost or counted twice, no deadlock when workers die.
 // Long because the simulated cluster and its faults belong to this one suite.
 #include <algorithm>
-#include <cstdlib>
 #include <map>
 #include <memory>
 #include <set>
@@ -11,12 +9,12 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "gtest/gtest.h"
 #include "server/shard/shard.h"
 #include "tests/sim/cluster/event_queue.h"
+#include "tests/sim/cluster/schedules.h"
 
 namespace cssp {
 namespace {
@@ -490,12 +488,6 @@ void BackupSim::CheckVersion(Server& server, const ChunkState& chunk,
 }
 
 // ---- Tests ------------------------------------------------------------------
-
-int64_t FromEnvironment(const char* name, int64_t otherwise) {
-  const char* text = std::getenv(name);
-  int64_t value = 0;
-  return text != nullptr && absl::SimpleAtoi(text, &value) ? value : otherwise;
-}
 
 BackupConfig RandomConfig(uint64_t seed) {
   SimRandom random(seed * 0x5851f42d4c957f2dull + 3);

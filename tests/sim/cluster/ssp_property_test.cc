@@ -1,21 +1,13 @@
 // The contract of DESIGN.md section 3 under random schedules: durations,
 // delays, drops with retry, duplicates, reorders, reconnects, a dead worker;
 // PER_CLOCK and PER_PUSH, eager and lazy.
-#include <cstdlib>
 
-#include "absl/strings/numbers.h"
 #include "gtest/gtest.h"
 #include "tests/sim/cluster/cluster_sim.h"
+#include "tests/sim/cluster/schedules.h"
 
 namespace cssp {
 namespace {
-
-// CSSP_SIM_SCHEDULES and CSSP_SIM_SEED: more, or the one that failed.
-int64_t FromEnvironment(const char* name, int64_t otherwise) {
-  const char* text = std::getenv(name);
-  int64_t value = 0;
-  return text != nullptr && absl::SimpleAtoi(text, &value) ? value : otherwise;
-}
 
 SimConfig RandomConfig(uint64_t seed) {
   SimRandom random(seed * 0x5851f42d4c957f2dull + 1);

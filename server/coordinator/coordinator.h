@@ -270,7 +270,13 @@ class Coordinator {
   // At a clock that neither a shard nor a live worker has begun, `margin`
   // clocks beyond the first that could be.
   absl::StatusOr<int64_t> PlaceOrder(const JobPtr& job, control::Order order,
+                                     const MembershipChange& change = {},
                                      int64_t margin = 0)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // From a clock on those train who do now, `change` applied.
+  absl::StatusOr<int64_t> PlaceMembers(const JobPtr& job,
+                                       const MembershipChange& change = {},
+                                       int64_t margin = 0)
       ABSL_LOCKS_EXCLUDED(mu_);
   void WorkerGone(const JobPtr& job, int rank, uint32_t incarnation)
       ABSL_LOCKS_EXCLUDED(mu_);
@@ -331,7 +337,8 @@ class Coordinator {
   void WithdrawOrder(const JobPtr& job,
                      const std::vector<std::shared_ptr<ShardControl>>& shards,
                      const control::Order& order) ABSL_LOCKS_EXCLUDED(mu_);
-  void PlacedLocked(Job& job, const control::Order& order)
+  void PlacedLocked(Job& job, const control::Order& order,
+                    const MembershipChange& change)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<control::OrderPlaced> OrderStaleness(const JobPtr& job,
                                                       int staleness,
@@ -346,8 +353,12 @@ class Coordinator {
   int WantedLocked(const Job& job) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   int64_t RecordsBeforeLocked(const Job& job, int64_t clock) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  control::MembershipOrder MembersLocked(const Job& job, int with,
-                                         const std::set<int>& without) const
+  control::MembershipOrder MembersLocked(
+      const Job& job, const MembershipChange& change = {}) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Refuses to let the last live worker go.
+  absl::StatusOr<control::MembershipOrder> ChangedMembersLocked(
+      const Job& job, const MembershipChange& change) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void BeginDealsLocked(Job& job, int64_t samples_per_clock,
                         int64_t first_record)

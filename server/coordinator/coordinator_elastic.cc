@@ -97,13 +97,29 @@ void Coordinator::WithdrawOrder(
   TellWorkersLocked(*job, directive);
 }
 
-void Coordinator::PlacedLocked(Job& job, const control::Order& order) {
+void Coordinator::PlacedLocked(Job& job, const control::Order& order,
+                               const MembershipChange& change) {
   if (order.kind_case() == control::Order::kStaleness) {
     job.status.set_staleness(order.staleness());
     if (job.dssp.has_value()) job.dssp->Set(order.staleness());
   }
-  if (order.has_membership())
-    job.deals[order.effective_clock()] = order;
+  if (order.has_membership()) job.deals[order.effective_clock()] = order;
+  for (const int rank : change.leaves) {
+    const auto member = job.members.find(rank);
+    if (member != job.members.end()) member->second.leaves = true;
+  }
+  // One that died meanwhile is taken out by the order that follows its death.
+  if (change.joins.has_value()) {
+    Member& member = job.members.at(*change.joins);
+    if (member.incarnation == change.incarnation &&
+        member.state == Member::State::kJoining) {
+      member.SetState(Member::State::kRunning);
+      member.status.set_clock(order.effective_clock());
+      member.last_clock = Now();
+      if (job.progress.has_value())
+        job.progress->Await(*change.joins, order.effective_clock());
+    }
+  }
   auto* shown = job.status.mutable_orders();
   *shown->Add() = order;
   if (shown->size() > static_cast<int>(kShownOrders))
@@ -265,19 +281,32 @@ int64_t Coordinator::RecordsBeforeLocked(const Job& job, int64_t clock) const {
          (clock - deal->first) * job.spec.solver().iter_size() * pass;
 }
 
-// Those who go on: alive, or through with all clocks; and `with`, not `without`.
+// Those who go on: alive, or through with all clocks; `change` applied.
 control::MembershipOrder Coordinator::MembersLocked(
-    const Job& job, int with, const std::set<int>& without) const {
+    const Job& job, const MembershipChange& change) const {
   control::MembershipOrder order;
   for (const auto& [rank, member] : job.members) {
-    if (rank == kEvaluatorRank || without.count(rank) > 0) continue;
+    if (rank == kEvaluatorRank || change.leaves.count(rank) > 0) continue;
     const bool stays = (member.state == Member::State::kRunning ||
                         member.state == Member::State::kDone) &&
                        !member.leaves;
-    if (!stays && rank != with) continue;
+    if (!stays && rank != change.joins) continue;
     order.add_ranks(rank);
     order.add_batch(std::max(1, member.status.batch()));
   }
+  return order;
+}
+
+absl::StatusOr<control::MembershipOrder> Coordinator::ChangedMembersLocked(
+    const Job& job, const MembershipChange& change) const {
+  control::MembershipOrder order = MembersLocked(job, change);
+  const bool trained = std::any_of(
+      order.ranks().begin(), order.ranks().end(),
+      [&](int rank) { return job.members.at(rank).live(); });
+  if (!trained && !change.leaves.empty())
+    return absl::FailedPreconditionError(absl::StrCat(
+        "job ", job.id, ": its last worker is not let go; psctl cancel ",
+        "ends it, psctl checkpoint keeps what it has learnt"));
   return order;
 }
 
@@ -308,7 +337,7 @@ void Coordinator::RestartDealsLocked(Job& job, int64_t clock) {
   control::Order order;
   order.set_number(++job.orders);
   order.set_effective_clock(clock);
-  *order.mutable_membership() = MembersLocked(job, -1, {});
+  *order.mutable_membership() = MembersLocked(job);
   auto deal = job.deals.upper_bound(clock);
   if (job.spec.wait_for_dead() && deal != job.deals.begin())
     *order.mutable_membership() = std::prev(deal)->second.membership();
@@ -339,15 +368,13 @@ void Coordinator::AddDealsLocked(const Job& job,
 
 // What a death asked for, when nobody was silent any more.
 void Coordinator::OrderMembers(const JobPtr& job) {
-  control::Order order;
   {
     absl::MutexLock lock(&mu_);
     if (!job->members_changed || job->status.state() != control::JOB_RUNNING)
       return;
     job->members_changed = false;
-    *order.mutable_membership() = MembersLocked(*job, -1, {});
   }
-  const absl::StatusOr<int64_t> clock = PlaceOrder(job, std::move(order));
+  const absl::StatusOr<int64_t> clock = PlaceMembers(job);
   absl::MutexLock lock(&mu_);
   if (clock.ok())
     NoteLocked(*job, absl::StrCat("from clock ", *clock,
@@ -358,24 +385,10 @@ void Coordinator::OrderMembers(const JobPtr& job) {
 
 absl::StatusOr<int64_t> Coordinator::LetGo(const JobPtr& job,
                                            const std::set<int>& ranks) {
-  control::Order order;
-  {
-    absl::MutexLock lock(&mu_);
-    *order.mutable_membership() = MembersLocked(*job, -1, ranks);
-    int live = 0;
-    for (const int rank : order.membership().ranks())
-      live += job->members[rank].live();
-    if (live == 0)
-      return absl::FailedPreconditionError(absl::StrCat(
-          "job ", job->id, ": its last worker is not let go; psctl cancel ",
-          "ends it, psctl checkpoint keeps what it has learnt"));
-  }
-  ASSIGN_OR_RETURN(const int64_t clock, PlaceOrder(job, std::move(order)));
+  MembershipChange change;
+  change.leaves = ranks;
+  ASSIGN_OR_RETURN(const int64_t clock, PlaceMembers(job, change));
   absl::MutexLock lock(&mu_);
-  for (const int rank : ranks) {
-    const auto member = job->members.find(rank);
-    if (member != job->members.end()) member->second.leaves = true;
-  }
   NoteLocked(*job, absl::StrCat("worker ", absl::StrJoin(ranks, ", "),
                                 " leaves before clock ", clock));
   return clock;
@@ -471,7 +484,7 @@ absl::Status Coordinator::AdmitNewcomer(
     control::DeclareLayoutResponse* response) {
   const int rank = request.rank();
   JobPtr job;
-  control::Order order;
+  MembershipChange change;
   int64_t margin = 0;
   {
     absl::MutexLock lock(&mu_);
@@ -481,7 +494,8 @@ absl::Status Coordinator::AdmitNewcomer(
     if (rank == kEvaluatorRank || member->state != Member::State::kJoining ||
         job->status.state() != control::JOB_RUNNING)
       return absl::OkStatus();
-    *order.mutable_membership() = MembersLocked(*job, rank, {});
+    change.joins = rank;
+    change.incarnation = member->incarnation;
     double seconds = 0;
     for (const auto& [other, each] : job->members)
       if (Trains(other, each) && each.clocks > 0)
@@ -491,17 +505,9 @@ absl::Status Coordinator::AdmitNewcomer(
       margin = std::min(kMaxNewcomerClocks,
                         static_cast<int64_t>(kNewcomerSeconds / seconds));
   }
-  ASSIGN_OR_RETURN(const int64_t clock,
-                   PlaceOrder(job, std::move(order), margin));
+  ASSIGN_OR_RETURN(const int64_t clock, PlaceMembers(job, change, margin));
   absl::MutexLock lock(&mu_);
-  // It may have died meanwhile: then its death was ordered, or will be.
-  ASSIGN_OR_RETURN(Member* const member,
-                   MemberLocked(*job, rank, request.incarnation()));
-  member->state = Member::State::kRunning;
-  member->status.set_state("running");
-  member->status.set_clock(clock);
-  member->last_clock = Now();
-  if (job->progress.has_value()) job->progress->Await(rank, clock);
+  RETURN_IF_ERROR(MemberLocked(*job, rank, request.incarnation()).status());
   response->set_start_clock(clock);
   response->set_initialised(true);
   response->clear_orders();

@@ -140,7 +140,7 @@ control::OpenShardRequest Coordinator::OpenRequestLocked(
       open.add_members(rank);
   }
   if (open.members().empty())
-    *open.mutable_members() = MembersLocked(job, -1, {}).ranks();
+    *open.mutable_members() = MembersLocked(job).ranks();
   return open;
 }
 
@@ -357,10 +357,8 @@ absl::StatusOr<control::DeclareLayoutResponse> Coordinator::DeclaredLocked(
     member->status.set_clock(job->status.start_clock());
     // A newcomer runs when the others know of it.
     if (job->status.state() == control::JOB_PENDING ||
-        !MayJoinLater(job->spec)) {
-      member->state = Member::State::kRunning;
-      member->status.set_state("running");
-    }
+        !MayJoinLater(job->spec))
+      member->SetState(Member::State::kRunning);
     StoreRunLocked(*job);
   }
   int declared = 0;

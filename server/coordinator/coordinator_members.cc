@@ -30,14 +30,14 @@ std::string MemberName(const Member& member) {
                       member.status.pid(), ")");
 }
 
-void SetState(Member& member, Member::State state) {
-  member.state = state;
+}  // namespace
+
+void Member::SetState(State to) {
+  state = to;
   static constexpr const char* kNames[] = {"joining", "running", "done",
                                            "dead"};
-  member.status.set_state(kNames[static_cast<int>(state)]);
+  status.set_state(kNames[static_cast<int>(to)]);
 }
-
-}  // namespace
 
 absl::StatusOr<int> Coordinator::ChooseRankLocked(
     const Job& job, const control::JoinJobRequest& request) {
@@ -109,7 +109,7 @@ absl::StatusOr<control::JoinJobResponse> Coordinator::JoinJob(
     member.status.set_pid(request.pid());
     member.status.set_metrics_address(
         OneLine(request.metrics_address().substr(0, 256)));
-    SetState(member, Member::State::kJoining);
+    member.SetState(Member::State::kJoining);
     StoreRunLocked(*job);
   }
   member.last_seen = Now();
@@ -215,7 +215,7 @@ void Coordinator::ReportLocked(const JobPtr& job, Member& member,
       break;
     case control::WorkerReport::kDone:
       if (!member.live()) break;
-      SetState(member, Member::State::kDone);
+      member.SetState(Member::State::kDone);
       if (job->asking.has_value())
         job->asking->awaited.erase(member.status.rank());
       StoreRunLocked(*job);
@@ -365,7 +365,7 @@ void Coordinator::ExpireMembersLocked(const JobPtr& job) {
 void Coordinator::DeadLocked(const JobPtr& job, Member& member,
                              const std::string& why) {
   if (!member.live() || IsTerminal(job->status.state())) return;
-  SetState(member, Member::State::kDead);
+  member.SetState(Member::State::kDead);
   const int rank = member.status.rank();
   if (rank == kEvaluatorRank) {
     member.dead_since = Now();

@@ -37,6 +37,7 @@ absl::StatusOr<int64_t> Propose(
 
 absl::StatusOr<int64_t> Coordinator::PlaceOrder(const JobPtr& job,
                                                 control::Order order,
+                                                const MembershipChange& change,
                                                 int64_t margin) {
   absl::MutexLock serial(&job->order_mu);
   std::vector<std::shared_ptr<ShardControl>> shards;
@@ -63,9 +64,12 @@ absl::StatusOr<int64_t> Coordinator::PlaceOrder(const JobPtr& job,
     {
       absl::MutexLock lock(&mu_);
       order.set_number(++job->orders);
-      if (order.has_membership())
+      if (order.has_membership()) {
+        ASSIGN_OR_RETURN(*order.mutable_membership(),
+                         ChangedMembersLocked(*job, change));
         order.mutable_membership()->set_first_record(
             RecordsBeforeLocked(*job, clock));
+      }
     }
     order.set_effective_clock(clock);
     *request.mutable_order() = order;
@@ -89,7 +93,7 @@ absl::StatusOr<int64_t> Coordinator::PlaceOrder(const JobPtr& job,
       control::WorkerDirective directive;
       *directive.mutable_order() = order;
       TellWorkersLocked(*job, directive);
-      PlacedLocked(*job, order);
+      PlacedLocked(*job, order, change);
       return clock;
     }
     // The job moves while we ask: leave more room every time.
@@ -100,10 +104,16 @@ absl::StatusOr<int64_t> Coordinator::PlaceOrder(const JobPtr& job,
       "job ", job->id, " runs too fast: no clock for the order was accepted"));
 }
 
+absl::StatusOr<int64_t> Coordinator::PlaceMembers(
+    const JobPtr& job, const MembershipChange& change, int64_t margin) {
+  control::Order order;
+  order.mutable_membership();
+  return PlaceOrder(job, std::move(order), change, margin);
+}
+
 void Coordinator::WorkerGone(const JobPtr& job, int rank,
                              uint32_t incarnation) {
   control::WorkerGoneRequest gone;
-  control::Order order;
   std::vector<std::shared_ptr<ShardControl>> shards;
   {
     absl::MutexLock lock(&mu_);
@@ -112,7 +122,6 @@ void Coordinator::WorkerGone(const JobPtr& job, int rank,
         job->recovery.has_value())
       return;
     shards = job->model->shards;
-    *order.mutable_membership() = MembersLocked(*job, -1, {rank});
   }
   gone.set_job_id(job->id);
   gone.set_rank(rank);
@@ -122,7 +131,7 @@ void Coordinator::WorkerGone(const JobPtr& job, int rank,
     // An unreachable server loses its own lease soon, and the job with it.
     if (!told.ok()) LOG(WARNING) << "job " << job->id << ": " << told;
   }
-  const absl::StatusOr<int64_t> clock = PlaceOrder(job, std::move(order));
+  const absl::StatusOr<int64_t> clock = PlaceMembers(job);
   absl::MutexLock lock(&mu_);
   if (clock.ok())
     NoteLocked(*job, absl::StrCat("from clock ", *clock, " on, worker ", rank,

@@ -297,8 +297,7 @@ void Coordinator::RolledBackLocked(const JobPtr& job, int64_t clock) {
       if (!job->spec.wait_for_dead()) job->progress->Remove(rank);
     } else if (more && member.state == Member::State::kDone &&
                !member.leaves) {
-      member.state = Member::State::kRunning;
-      member.status.set_state("running");
+      member.SetState(Member::State::kRunning);
       member.last_seen = Now();
     }
   }

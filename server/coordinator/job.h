@@ -53,6 +53,8 @@ struct Member {
   bool live() const {
     return state == State::kJoining || state == State::kRunning;
   }
+  // And its name, in status.
+  void SetState(State to);
 };
 
 // A consistent cut on its way to a checkpoint.
@@ -83,6 +85,15 @@ struct Recovery {
   bool told = false;         // the members were told to declare anew
   bool log_failed = false;   // back to a checkpoint instead
   std::set<int64_t> damaged;  // cuts that could not be read
+};
+
+// What an order does to who trains.  It is applied to those who train when the
+// order's turn comes, and they change with it in one step: two changes on their
+// way at once do not undo each other.
+struct MembershipChange {
+  std::optional<int> joins;   // a rank that has declared while the job runs
+  uint32_t incarnation = 0;   // of joins
+  std::set<int> leaves;       // ranks that are let go
 };
 
 // Live workers are being asked about an order.

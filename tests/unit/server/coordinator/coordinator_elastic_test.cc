@@ -148,6 +148,48 @@ TEST_F(Elastic, ANewcomerTrainsFromAnOrderedClockOn) {
   EXPECT_FALSE(Join(-1).ok());            // now it has all it wants
 }
 
+// Whatever comes at once, each order keeps what the one before it brought.
+TEST_F(Elastic, ChangesAtOnceDoNotUndoEachOther) {
+  Run(Spec(3, "max_workers: 5"));
+  ASSERT_TRUE(coordinator->ScaleJob(job, 5).ok());
+  for (int rank : {3, 4}) {
+    ASSERT_TRUE(Join(-1).ok());
+    Lease(rank);
+  }
+  shards[0]->answers_in = absl::Milliseconds(20);
+  {
+    std::vector<Thread> newcomers;
+    for (int rank : {3, 4})
+      newcomers.emplace_back("newcomer", [&, rank] {
+        EXPECT_TRUE(
+            coordinator->DeclareLayout(Layout(rank), absl::Seconds(5)).ok());
+      });
+    newcomers.emplace_back("drain", [&] {
+      EXPECT_TRUE(coordinator->DrainWorker(job, 1).ok());
+    });
+  }
+  ASSERT_EQ(shards[0]->committed.size(), 3u);
+  EXPECT_THAT(shards[0]->committed.back().membership().ranks(),
+              ElementsAre(0, 2, 3, 4));
+  for (int rank : {3, 4}) EXPECT_EQ(Describe().workers(rank).state(), "running");
+}
+
+// Each of two that leave at once may believe that the other one stays.
+TEST_F(Elastic, TheLastTwoAreNotLetGoAtOnce) {
+  Run(Spec(2));
+  shards[0]->answers_in = absl::Milliseconds(20);
+  int let_go[2] = {};
+  {
+    std::vector<Thread> leaving;
+    for (int rank : {0, 1})
+      leaving.emplace_back("leaves", [&, rank] {
+        let_go[rank] = coordinator->DrainWorker(job, rank).ok();
+      });
+  }
+  EXPECT_EQ(let_go[0] + let_go[1], 1);
+  EXPECT_EQ(shards[0]->committed.size(), 1u);
+}
+
 TEST_F(Elastic, AWorkerTakesTheRankOfADeadOne) {
   Run(Spec(2));
   coordinator->LeaseEnded(leases[1]);

@@ -42,6 +42,7 @@ class FakeShard final : public ShardControl {
       withdrawn.push_back(request.order().number());
       return answer;
     }
+    if (answers_in > absl::ZeroDuration()) absl::SleepFor(answers_in);
     const int64_t clock = request.order().effective_clock();
     // An accepted proposal is reserved until its commit.
     const bool reserved =
@@ -89,6 +90,7 @@ class FakeShard final : public ShardControl {
   absl::Status open_result;
   int64_t opened_clock = 0;
   int64_t clocks_per_call = 0;  // training goes on while we ask
+  absl::Duration answers_in;
   int refusals = 0;
   std::vector<control::OpenShardRequest> opened;
   std::vector<std::string> closed;

@@ -19,6 +19,9 @@ namespace {
 // Rounds of progress per Poll: enough to drain bursts, few enough that a busy
 // peer does not keep the owner from its other work.
 constexpr int kMaxRounds = 256;
+// Watched for at the end of a Poll, where it pays: about what a sleep and a
+// wake-up cost both sides.
+constexpr absl::Duration kLinger = absl::Microseconds(50);
 // The connecting side waits longer than the accepting one: a server may be
 // busy restoring a shard, but it need not keep strangers.
 constexpr int kConnectPatience = 3;
@@ -370,15 +373,25 @@ std::string UcxTransport::Describe(EndpointId peer) const {
   return lanes;
 }
 
+bool UcxTransport::Progress() {
+  const bool any = ucp_worker_progress(worker_->get()) != 0;
+  ReportDone();
+  return any;
+}
+
 int UcxTransport::Poll() {
   events_ = 0;
   polling_ = true;
   int round = 0;
-  while (round < kMaxRounds && ucp_worker_progress(worker_->get()) != 0) {
-    ReportDone();
-    ++round;
+  while (round < kMaxRounds && Progress()) ++round;
+  if (round == 0 && events_ == 0 && !worker_->woken() && linger_.Worth()) {
+    const absl::Time until = Now() + kLinger;
+    while (round == 0 && !worker_->woken() && Now() < until) {
+      round = Progress() ? 1 : 0;
+    }
+    linger_.Note(round > 0);
+    while (round > 0 && round < kMaxRounds && Progress()) ++round;
   }
-  ReportDone();
   // Only now: what a peer said before it died has been heard.
   if (!greeting_.empty()) ExpireGreetings();
   if (!leaving_.empty()) Reap();

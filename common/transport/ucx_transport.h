@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "common/transport/linger.h"
 #include "common/transport/transport.h"
 #include "common/transport/ucx_memory.h"
 #include "common/transport/ucx_wire.h"
@@ -177,6 +178,8 @@ class UcxTransport final : public Transport {
   void Reap();
   void ExpireGreetings();
   void ReportDone();
+  // Whether there was something to progress.
+  bool Progress();
 
   Outgoing& NewOutgoing(Endpoint& endpoint, uint64_t token,
                         size_t header_bytes);
@@ -205,6 +208,7 @@ class UcxTransport final : public Transport {
   std::vector<Incoming*> free_incomings_;
   std::vector<Outgoing*> done_;   // for OnSent
   std::vector<Dropped> dropped_;  // for OnArrivalDropped
+  Linger linger_;
   bool polling_ = false;
   bool quiet_ = false;  // being destroyed: the handler hears nothing more
   int events_ = 0;

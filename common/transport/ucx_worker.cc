@@ -253,6 +253,7 @@ void UcxWorker::Wait(absl::Duration timeout) {
       absl::ToTimespec(std::max(timeout, absl::ZeroDuration()));
   ppoll(fds, 2, forever ? nullptr : &limit, nullptr);
   if (fds[1].revents != 0) {
+    woken_.store(false, std::memory_order_relaxed);
     uint64_t count;
     while (read(wake_fd_, &count, sizeof(count)) > 0) {
     }
@@ -260,6 +261,7 @@ void UcxWorker::Wait(absl::Duration timeout) {
 }
 
 void UcxWorker::Wake() {
+  woken_.store(true, std::memory_order_relaxed);
   const uint64_t one = 1;
   // Full means that a wake is pending: just as good.
   [[maybe_unused]] const ssize_t written = write(wake_fd_, &one, sizeof(one));

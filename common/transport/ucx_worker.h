@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <ucp/api/ucp.h>
 
+#include <atomic>
 #include <memory>
 #include <string>
 
@@ -58,6 +59,8 @@ class UcxWorker {
   void Wait(absl::Duration timeout);
   // Thread-safe.
   void Wake();
+  // Wake was called since the last Wait.
+  bool woken() const { return woken_.load(std::memory_order_relaxed); }
 
  private:
   UcxWorker() = default;
@@ -67,6 +70,7 @@ class UcxWorker {
   ucp_worker_h worker_ = nullptr;
   int ucx_fd_ = -1;   // UCX's own
   int wake_fd_ = -1;  // an eventfd
+  std::atomic<bool> woken_{false};
 };
 
 // The lanes of an endpoint, "posix/memory, tcp/lo", as UCX prints them.

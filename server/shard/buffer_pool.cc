@@ -101,6 +101,14 @@ BufferRef BufferPool::Take() {
   return BufferRef(buffer);
 }
 
+BufferRef BufferPool::TakeAfter(const BufferRef& current) {
+  PooledBuffer* const buffer = current.buffer_;
+  if (buffer == nullptr || buffer->pool != core_ || buffer->references > 1)
+    return Take();
+  buffer->taking = ++core_->takings;
+  return current;
+}
+
 int64_t BufferPool::made() const { return core_->made; }
 
 }  // namespace cssp

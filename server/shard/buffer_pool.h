@@ -61,6 +61,9 @@ class BufferPool {
   ~BufferPool();
 
   BufferRef Take();
+  // For contents that replace those of `current`, one of this pool's: the same
+  // buffer (with a new number) where nobody else holds it, else another.
+  BufferRef TakeAfter(const BufferRef& current);
   // Buffers ever made and not yet freed, in use or not.
   int64_t made() const;
 

@@ -158,7 +158,10 @@ void PerClockShard::Apply(ChunkState& chunk, const UpdateScales& scales) {
     chunk.summed = false;
     return Opened(chunk, chunk.version + 1);
   }
-  BufferRef next = chunk.value_pool.Take();
+  // In place where nobody reads: an array less goes through the cache.
+  BufferRef next = options_.keep_previous
+                       ? chunk.value_pool.Take()
+                       : chunk.value_pool.TakeAfter(chunk.values);
   absl::InlinedVector<float*, 4> history;
   for (BufferRef& array : chunk.history) {
     history.push_back(array.floats().data());

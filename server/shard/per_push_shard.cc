@@ -142,7 +142,7 @@ void PerPushShard::ApplyClock(int rank) {
       continue;
     }
     Part part = std::exchange(chunk.PartOf(rank, clock), Part());
-    BufferRef next = chunk.value_pool.Take();
+    BufferRef next = chunk.value_pool.TakeAfter(chunk.values);
     float* history = chunk.history[rank].floats().data();
     update_->Apply(step, scales, chunk.segments, chunk.values.floats(),
                    next.floats(), absl::MakeSpan(&history, 1),

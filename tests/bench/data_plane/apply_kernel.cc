@@ -10,12 +10,18 @@
 namespace cssp::bench {
 namespace {
 
-// The arrays of a chunk: a shard writes weights out of place, so there are two
-// that take turns.
+constexpr int kBatch = 16;  // rounds between two looks at the clock
+
+// The arrays of a chunk.  A shard writes weights in place unless somebody still
+// reads them: then beside, and the two take turns.
 struct Arrays {
   explicit Arrays(int64_t floats)
       : floats(floats), history(floats, 0.0f), gradient(floats, 1e-3f) {
     for (std::vector<float>& values : weights) values.assign(floats, 1.0f);
+  }
+  float* in(int round) { return weights[round % 2].data(); }
+  float* out(int round, bool in_place) {
+    return in_place ? in(round) : in(round + 1);
   }
   const int64_t floats;
   std::array<std::vector<float>, 2> weights;
@@ -42,8 +48,8 @@ double Rate(Arrays& arrays, absl::Duration duration, Body body) {
   int64_t rounds = 0;
   absl::Time now = begin;
   while (now < until) {
-    for (int i = 0; i < 16; ++i) body(i);
-    rounds += 16;
+    for (int i = 0; i < kBatch; ++i) body(i);
+    rounds += kBatch;
     now = time.Now();
   }
   return static_cast<double>(rounds * arrays.floats * sizeof(float)) /
@@ -52,7 +58,7 @@ double Rate(Arrays& arrays, absl::Duration duration, Body body) {
 
 }  // namespace
 
-double ApplyRate(int64_t bytes, absl::Duration duration) {
+double ApplyRate(int64_t bytes, bool in_place, absl::Duration duration) {
   Arrays arrays(bytes / static_cast<int64_t>(sizeof(float)));
   caffe::SolverParameter solver;
   solver.set_momentum(0.9f);
@@ -60,20 +66,23 @@ double ApplyRate(int64_t bytes, absl::Duration duration) {
   const auto update = ChunkUpdate::Create(solver).value();
   const std::vector<UpdateSegment> segments = {{.count = arrays.floats}};
   std::array<float*, 1> history = {arrays.history.data()};
+  const size_t floats = arrays.gradient.size();
   return Rate(arrays, duration, [&](int i) {
-    // The rule overwrites the gradient: it is the part that just arrived, and
-    // the sizes of numbers do not matter here while they are no denormals.
+    const int round = in_place ? 0 : i;
+    // The gradient is the part that just arrived; the sizes of numbers do not
+    // matter here while they are no denormals.
     update->Apply({.rate = 1e-4f, .update = i}, UpdateScales(), segments,
-                  arrays.weights[i % 2],
-                  absl::MakeSpan(arrays.weights[1 - i % 2]),
+                  {arrays.in(round), floats},
+                  {arrays.out(round, in_place), floats},
                   absl::MakeSpan(history), absl::MakeSpan(arrays.gradient));
   });
 }
 
-double ApplyLimit(int64_t bytes, absl::Duration duration) {
+double ApplyLimit(int64_t bytes, bool in_place, absl::Duration duration) {
   Arrays arrays(bytes / static_cast<int64_t>(sizeof(float)));
   return Rate(arrays, duration, [&](int i) {
-    LoadAndStore(arrays.weights[i % 2].data(), arrays.weights[1 - i % 2].data(),
+    const int round = in_place ? 0 : i;
+    LoadAndStore(arrays.in(round), arrays.out(round, in_place),
                  arrays.history.data(), arrays.gradient.data(), arrays.floats);
   });
 }

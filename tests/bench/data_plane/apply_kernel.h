@@ -11,8 +11,8 @@ namespace cssp::bench {
 // Bytes of gradient a second: ChunkUpdate as a shard calls it, SGD with
 // momentum and weight decay; and the same arrays under a loop that only loads
 // and stores them, which is what the caches allow.
-double ApplyRate(int64_t bytes, absl::Duration duration);
-double ApplyLimit(int64_t bytes, absl::Duration duration);
+double ApplyRate(int64_t bytes, bool in_place, absl::Duration duration);
+double ApplyLimit(int64_t bytes, bool in_place, absl::Duration duration);
 
 }  // namespace cssp::bench
 

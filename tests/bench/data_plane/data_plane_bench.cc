@@ -113,12 +113,8 @@ class Bench {
       rows.push_back(Stream("push_apply", "shm", model, Load::kPushApply));
       rows.push_back(Stream("pull", "shm", model, Load::kPull));
     }
-    rows.push_back(
-        {.measure = "apply",
-         .transport = "none",
-         .bytes = kMib,
-         .value = [this] { return Sample{ApplyRate(kMib, slice_) / 1e9}; },
-         .limit = [this] { return Sample{ApplyLimit(kMib, slice_) / 1e9}; }});
+    rows.push_back(Apply("apply", /*in_place=*/true));
+    rows.push_back(Apply("apply_beside", /*in_place=*/false));
     std::erase_if(rows, [this](const Row& row) {
       return !absl::StrContains(
           absl::StrCat(row.measure, "-", row.transport, "-", row.bytes),
@@ -175,6 +171,21 @@ class Bench {
                                   [&] { return worker.Run(load, slice_); });
                 },
             .limit = [=, this] { return Bare(transport, bytes); }};
+  }
+
+  // The limit: the same loads and stores without the arithmetic.
+  Row Apply(const char* measure, bool in_place) {
+    return {.measure = measure,
+            .transport = "none",
+            .bytes = kMib,
+            .value =
+                [=, this] {
+                  return Sample{ApplyRate(kMib, in_place, slice_) / 1e9};
+                },
+            .limit =
+                [=, this] {
+                  return Sample{ApplyLimit(kMib, in_place, slice_) / 1e9};
+                }};
   }
 
   // The limit: the bytes there and back at the bare rate.

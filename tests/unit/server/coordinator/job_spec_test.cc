@@ -106,10 +106,20 @@ TEST(Tokens, AreLongAndDiffer) {
   EXPECT_GT(DrawSeed(), 0);
 }
 
-TEST(DefaultChunkBytes, GivesEveryServerSeveral) {
-  EXPECT_EQ(DefaultChunkBytes(1000, 2), 64 << 10);
-  EXPECT_EQ(DefaultChunkBytes(int64_t{1} << 30, 2), 1 << 20);
-  EXPECT_EQ(DefaultChunkBytes(4 << 20, 2) % 16384, 0);
+TEST(DefaultChunkBytes, DealsEvenlyInChunksOfAMebibyteAtMost) {
+  constexpr int64_t kKib = 1 << 10, kMib = 1 << 20;
+  EXPECT_EQ(DefaultChunkBytes(1000, 2), 64 * kKib);
+  EXPECT_EQ(DefaultChunkBytes(1 << 30, 2), kMib);
+  EXPECT_EQ(DefaultChunkBytes(kMib, 1), kMib);
+  EXPECT_EQ(DefaultChunkBytes(kMib, 2), 256 * kKib);
+  EXPECT_EQ(DefaultChunkBytes(3 * kMib, 2), 768 * kKib);  // not 1, 1, 1
+  for (int64_t bytes = 1000; bytes < 20 * kMib; bytes += 99991)
+    for (int servers : {1, 2, 3, 7}) {
+      const int64_t chunk = DefaultChunkBytes(bytes, servers);
+      EXPECT_EQ(chunk % (ps::SlabLayout::kBlock * 4), 0);
+      EXPECT_LE(chunk, kMib);
+      EXPECT_GE(chunk, 64 * kKib);
+    }
 }
 
 }  // namespace

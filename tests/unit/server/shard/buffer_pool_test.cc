@@ -35,6 +35,24 @@ TEST(BufferPoolTest, ABufferReturnsWithItsLastReference) {
               all[1].floats().data() == memory);
 }
 
+TEST(BufferPoolTest, WhatNobodyElseHoldsIsWrittenInPlace) {
+  BufferPool pool(16);
+  BufferRef values = pool.Take();
+  const float* const memory = values.floats().data();
+  const uint64_t first = values.taking();
+  values = pool.TakeAfter(values);
+  EXPECT_EQ(values.floats().data(), memory);
+  EXPECT_NE(values.taking(), first);  // other contents will stand there
+  BufferRef reader = values;
+  values = pool.TakeAfter(values);
+  EXPECT_NE(values.floats().data(), memory);
+  EXPECT_EQ(reader.floats().data(), memory);
+  BufferPool other(16);
+  EXPECT_NE(other.TakeAfter(values).floats().data(), values.floats().data());
+  EXPECT_TRUE(other.TakeAfter(BufferRef()));
+  EXPECT_EQ(pool.made(), 2);
+}
+
 TEST(BufferPoolTest, ReferencesOutliveThePool) {
   auto pool = std::make_unique<BufferPool>(16);
   BufferRef held = pool->Take();

@@ -22,7 +22,8 @@ if ! cmake -S "$root" -B "$build" "${generator[@]}" "$@" >"$log" 2>&1; then
   tail -n 30 "$log" >&2
   exit 1
 fi
-jobs=$(nproc)
+# nproc heeds OMP_NUM_THREADS, which is about the tests.
+jobs=$(env -u OMP_NUM_THREADS nproc)
 args=(--build "$build" --parallel "$jobs")
 [ ${#targets[@]} -gt 0 ] && args+=(--target "${targets[@]}")
 exec cmake "${args[@]}"

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <deque>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -284,16 +285,21 @@ class ThreadedShardHost final : public ShardHost {
     RetryCuts();
   }
 
-  // Cuts beyond what the writer takes give up their memory and are reported as
-  // failed; they wait as names only.
+  // Of the cuts beyond what the writer takes, a job's newest waits with its
+  // memory (so that the last of all is always written); the older ones give
+  // theirs up and are reported as failed.
   void RetryCuts() {
     while (!waiting_cuts_.empty() && writer_.TryAdd(waiting_cuts_.front())) {
       waiting_cuts_.pop_front();
     }
-    for (CutTask& task : waiting_cuts_) {
-      if (!task.error.empty()) continue;
-      task.error = "the store does not keep up with the snapshots";
-      task.arrays.clear();
+    for (auto task = waiting_cuts_.begin(); task != waiting_cuts_.end();
+         ++task) {
+      const bool superseded = std::any_of(
+          std::next(task), waiting_cuts_.end(),
+          [&](const CutTask& newer) { return newer.job_id == task->job_id; });
+      if (!superseded || !task->error.empty()) continue;
+      task->error = "the store does not keep up with the snapshots";
+      task->arrays.clear();
     }
   }
 

@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
 #include "server/checkpoint/checkpoint_io.h"
 #include "tests/integration/shard_host/cluster.h"
 
@@ -45,6 +46,32 @@ class Reports {
   std::vector<control::ShardCheckpoint> all_ ABSL_GUARDED_BY(mu_);
 };
 
+// Writes nothing before it is let go.
+class HeldStore final : public ParamStore {
+ public:
+  absl::Status Write(const std::vector<StoreEntry>& entries,
+                     bool sync) override {
+    go.WaitForNotification();
+    return store_->Write(entries, sync);
+  }
+  absl::StatusOr<std::string> Get(absl::string_view key) const override {
+    return store_->Get(key);
+  }
+  absl::StatusOr<std::vector<std::string>> List(
+      absl::string_view prefix) const override {
+    return store_->List(prefix);
+  }
+  absl::Status DeletePrefix(absl::string_view prefix) override {
+    return store_->DeletePrefix(prefix);
+  }
+  absl::Status Sync() override { return store_->Sync(); }
+
+  absl::Notification go;
+
+ private:
+  const std::unique_ptr<ParamStore> store_ = MakeMemoryStore();
+};
+
 struct StoredServer {
   std::unique_ptr<TemporaryFolder> folder;
   std::unique_ptr<ParamStore> store;
@@ -67,6 +94,37 @@ void Train(std::vector<std::unique_ptr<HandWorker>>& workers, int64_t from,
           clock, [&](int64_t i) { return ClusterGradient(rank, clock, i); });
     }
   }
+}
+
+TEST(ShardHostCheckpointTest, ASlowDiskCostsCutsButNeverTheLast) {
+  constexpr int64_t kClocks = 20;
+  caffe::SolverParameter solver = ClusterSolver();
+  solver.set_max_iter(kClocks);
+  solver.set_snapshot(1);
+  HeldStore store;
+  Reports reports;
+  ShardHostOptions options;
+  options.store = &store;
+  options.on_checkpoint = [&reports](const control::ShardCheckpoint& part) {
+    reports.Add(part);
+  };
+  std::vector<Server> servers;
+  servers.push_back(StartServer(options));
+  OpenAll(servers, OpenRequest(servers, solver, 1, 0));
+  std::vector<std::unique_ptr<HandWorker>> workers;
+  workers.push_back(std::make_unique<HandWorker>(servers, 0));
+  workers[0]->Init(1);
+  Train(workers, 0, kClocks);
+  workers[0]->Pull(kClocks);  // the last cut has been made
+  store.go.Notify();
+  int failed = 0;
+  for (const control::ShardCheckpoint& part : reports.Await(kClocks)) {
+    failed += !part.error().empty();
+    if (part.clock() == kClocks) EXPECT_EQ(part.error(), "");
+  }
+  EXPECT_GT(failed, 0) << "the disk was not slow";
+  EXPECT_LT(failed, kClocks - 1);
+  EXPECT_TRUE(ReadCutChunk(store, "job-1", kClocks, 0).ok());
 }
 
 TEST(ShardHostCheckpointTest, RestoresOnAnotherNumberOfServers) {

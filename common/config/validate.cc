@@ -68,7 +68,8 @@ absl::Status Validate(const ServerConfig& config) {
   const RecoveryConfig& recovery = config.recovery();
   for (const int64_t wait :
        {recovery.server_wait_ms(), recovery.worker_wait_ms(),
-        recovery.coordinator_wait_ms(), recovery.grace_ms()})
+        recovery.coordinator_wait_ms(), recovery.grace_ms(),
+        recovery.evaluator_wait_ms()})
     if (wait < 0) return Bad("recovery", "a wait is negative");
   if (!(recovery.checkpoint_seconds() >= 0))
     return Bad("recovery.checkpoint_seconds", "is negative");

@@ -91,12 +91,7 @@ void Coordinator::ExpireLocked() {
     if (IsTerminal(job->status.state())) continue;
     ++running;
     ExpireMembersLocked(job);
-    for (auto& [clock, cut] : job->cuts)
-      if (!cut.ended && !cut.committing &&
-          Now() - cut.begun > options_.last_cut_wait)
-        EndCutLocked(job, clock,
-                     absl::DeadlineExceededError(
-                         "not every server has written its part in time"));
+    ExpireCutsLocked(job);
     SettleLocked(job);
     if (job->recovery.has_value())
       LaterLocked([this, job = job] { Recover(job); });

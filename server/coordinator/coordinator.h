@@ -207,6 +207,9 @@ class Coordinator {
   // Moves the job on if what it waits for has come.
   void SettleLocked(const JobPtr& job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool AwaitsCutLocked(const Job& job) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool AwaitsEvaluatorLocked(Job& job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  std::string LackLocked(const Job& job) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void AppendLocked(Job& job, control::JobEvent event)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void NoteLocked(Job& job, const std::string& text)
@@ -254,7 +257,10 @@ class Coordinator {
                                  const PlacedModel& model,
                                  const std::vector<int>& which);
   // The model's servers have a shard of that epoch open; 0: of whichever.
-  void HoldLocked(const Job& job, const PlacedModel& model, uint32_t epoch)
+  // Unavailable where one has been lost since the model was placed, or has
+  // registered anew.
+  absl::Status HoldLocked(const Job& job, const PlacedModel& model,
+                          uint32_t epoch)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<PlacedModel> PlaceOnLiveLocked(const Job& job,
                                                 ps::SlabLayout layout)
@@ -267,11 +273,17 @@ class Coordinator {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // coordinator_orders.cc
+  absl::Status TakesOrdersLocked(const Job& job) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // At a clock that neither a shard nor a live worker has begun, `margin`
   // clocks beyond the first that could be.
   absl::StatusOr<int64_t> PlaceOrder(const JobPtr& job, control::Order order,
                                      const MembershipChange& change = {},
                                      int64_t margin = 0)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status TakenOrder(const JobPtr& job,
+                          const control::ProposeOrderRequest& request,
+                          const MembershipChange& change)
       ABSL_LOCKS_EXCLUDED(mu_);
   // From a clock on those train who do now, `change` applied.
   absl::StatusOr<int64_t> PlaceMembers(const JobPtr& job,
@@ -282,6 +294,15 @@ class Coordinator {
       ABSL_LOCKS_EXCLUDED(mu_);
   void CommitCut(const JobPtr& job, int64_t clock) ABSL_LOCKS_EXCLUDED(mu_);
   void EndCutLocked(const JobPtr& job, int64_t clock, const absl::Status& result)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Ends the cuts that have taken too long.
+  void ExpireCutsLocked(const JobPtr& job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // A checkpoint, or the end: that is in the servers' memory, whatever has
+  // become of its records.
+  bool MayPullLocked(const Job& job, int64_t clock, const Cut& cut) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Of the last clock; OK where there is none.
+  absl::Status LastCutLocked(const Job& job) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Manifest ManifestLocked(const Job& job, int64_t clock) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -303,8 +324,7 @@ class Coordinator {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status ChooseCutLocked(const Job& job, Reopening* plan)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void ReopenedLocked(const JobPtr& job, Reopening plan,
-                      const absl::Status& opened)
+  void ReopenedLocked(const JobPtr& job, Reopening plan, absl::Status opened)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void FailedReopeningLocked(const JobPtr& job, const Reopening& plan,
                              const absl::Status& why)
@@ -336,7 +356,8 @@ class Coordinator {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void WithdrawOrder(const JobPtr& job,
                      const std::vector<std::shared_ptr<ShardControl>>& shards,
-                     const control::Order& order) ABSL_LOCKS_EXCLUDED(mu_);
+                     control::ProposeOrderRequest request)
+      ABSL_LOCKS_EXCLUDED(mu_);
   void PlacedLocked(Job& job, const control::Order& order,
                     const MembershipChange& change)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

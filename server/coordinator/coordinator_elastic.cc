@@ -81,10 +81,7 @@ void Coordinator::AnsweredLocked(Job& job, int rank,
 // The proposal will not be committed: nobody waits for it any longer.
 void Coordinator::WithdrawOrder(
     const JobPtr& job, const std::vector<std::shared_ptr<ShardControl>>& shards,
-    const control::Order& order) {
-  control::ProposeOrderRequest request;
-  request.set_job_id(job->id);
-  *request.mutable_order() = order;
+    control::ProposeOrderRequest request) {
   request.set_withdraw(true);
   for (const auto& shard : shards) {
     const auto answer = shard->ProposeOrder(request);
@@ -92,7 +89,7 @@ void Coordinator::WithdrawOrder(
       LOG(WARNING) << "job " << job->id << ": " << answer.status();
   }
   control::WorkerDirective directive;
-  directive.set_withdraw(order.number());
+  directive.set_withdraw(request.order().number());
   absl::MutexLock lock(&mu_);
   TellWorkersLocked(*job, directive);
 }

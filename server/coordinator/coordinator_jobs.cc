@@ -270,14 +270,51 @@ void Coordinator::CloseShards(const JobPtr& job) {
 }
 
 bool Coordinator::AwaitsCutLocked(const Job& job) const {
-  if (Now() - job.finishing_since > options_.last_cut_wait) return false;
   for (const auto& [clock, cut] : job.cuts)
     if (!cut.ended) return true;
-  const caffe::SolverParameter& solver = job.spec.solver();
-  const bool last_cut_due =
-      solver.snapshot_after_train() ||
-      (solver.snapshot() > 0 && solver.max_iter() % solver.snapshot() == 0);
-  return last_cut_due && job.cuts.count(solver.max_iter()) == 0;
+  const int64_t last = job.spec.solver().max_iter();
+  return IsSnapshot(job.spec, last) && job.cuts.count(last) == 0;
+}
+
+// True until it is done.  One that was lost without a word may come again, for
+// what is not exported yet: it is waited for as recovery.evaluator_wait_ms says.
+bool Coordinator::AwaitsEvaluatorLocked(Job& job) {
+  const auto found = job.members.find(kEvaluatorRank);
+  if (found == job.members.end()) return false;
+  const Member& evaluator = found->second;
+  if (evaluator.live()) {
+    if (!job.evaluator_told && evaluator.directives != nullptr) {
+      control::WorkerDirective finished;
+      finished.set_job_finished(true);
+      job.evaluator_told = evaluator.directives->TryPush(finished);
+    }
+    return true;
+  }
+  const absl::Duration wait =
+      absl::Milliseconds(options_.recovery.evaluator_wait_ms());
+  if (evaluator.state != Member::State::kDead || evaluator.failed ||
+      Now() - std::max(evaluator.dead_since, job.finishing_since) >= wait)
+    return false;
+  if (!job.evaluator_missed)
+    NoteLocked(job, absl::StrCat("trained; the end waits for the evaluator to "
+                                 "come again, at most ",
+                                 absl::FormatDuration(wait)));
+  job.evaluator_missed = true;
+  return true;
+}
+
+// What a job that has been trained to its end lacks, in words.
+std::string Coordinator::LackLocked(const Job& job) const {
+  const int64_t last = job.spec.solver().max_iter();
+  const auto& exports = job.status.exports();
+  std::string lack;
+  if (const absl::Status cut = LastCutLocked(job); !cut.ok())
+    lack = absl::StrCat(", but the last checkpoint failed: ", cut.message());
+  if (IsSnapshot(job.spec, last) && job.members.count(kEvaluatorRank) > 0 &&
+      std::none_of(exports.begin(), exports.end(),
+                   [last](const auto& files) { return files.clock() == last; }))
+    absl::StrAppend(&lack, ", but its end was not exported");
+  return lack.empty() ? "" : absl::StrCat("trained", lack);
 }
 
 void Coordinator::SettleLocked(const JobPtr& job) {
@@ -305,7 +342,7 @@ void Coordinator::SettleLocked(const JobPtr& job) {
   }
   if (job->status.state() != control::JOB_FINISHING || AwaitsCutLocked(*job))
     return;
-  if (!job->released) {
+  if (!job->released && LastCutLocked(*job).ok()) {
     // What they have trained is safe: nothing can call them back.
     job->released = true;
     StoreRunLocked(*job);
@@ -315,28 +352,8 @@ void Coordinator::SettleLocked(const JobPtr& job) {
       if (rank != kEvaluatorRank && member.directives != nullptr)
         member.directives->TryPush(finished);
   }
-  const auto evaluator = job->members.find(kEvaluatorRank);
-  if (evaluator != job->members.end() && evaluator->second.live()) {
-    if (!job->evaluator_told && evaluator->second.directives != nullptr) {
-      control::WorkerDirective finished;
-      finished.set_job_finished(true);
-      job->evaluator_told = evaluator->second.directives->TryPush(finished);
-    }
-    return;  // until it is done, or dead
-  }
-  // One that was only silent comes back to export what there is.
-  if (evaluator != job->members.end() &&
-      evaluator->second.state == Member::State::kDead &&
-      Now() - evaluator->second.dead_since <
-          absl::Milliseconds(options_.lease.lease_ms()))
-    return;
-  const int64_t last = job->spec.solver().max_iter();
-  const auto cut = job->cuts.find(last);
-  const bool failed_cut = cut != job->cuts.end() && !cut->second.result.ok();
-  EndLocked(job, control::JOB_SUCCEEDED,
-            failed_cut ? absl::StrCat("trained, but the last checkpoint failed: ",
-                                      cut->second.result.message())
-                       : "");
+  if (AwaitsEvaluatorLocked(*job)) return;
+  EndLocked(job, control::JOB_SUCCEEDED, LackLocked(*job));
 }
 
 }  // namespace cssp

@@ -106,6 +106,7 @@ absl::StatusOr<PlacedModel> Coordinator::PlaceOnLiveLocked(
     model.server_ids.push_back(server.info.id());
     model.directories.push_back(server.info.store_directory());
     model.shards.push_back(server.shard);
+    model.registrations.push_back(server.registration);
   }
   if (model.shards.empty())
     return absl::FailedPreconditionError("no ps-server is live");
@@ -165,12 +166,18 @@ absl::Status Coordinator::OpenShards(const control::OpenShardRequest& base,
   return absl::OkStatus();
 }
 
-void Coordinator::HoldLocked(const Job& job, const PlacedModel& model,
-                             uint32_t epoch) {
-  for (Server& server : servers_)
-    if (std::find(model.server_ids.begin(), model.server_ids.end(),
-                  server.info.id()) != model.server_ids.end())
-      server.held[job.id] = epoch;
+absl::Status Coordinator::HoldLocked(const Job& job, const PlacedModel& model,
+                                     uint32_t epoch) {
+  absl::Status whole;
+  for (size_t i = 0; i < model.server_ids.size(); ++i) {
+    Server* const server = LiveServerLocked(model.server_ids[i]);
+    if (server != nullptr && server->registration == model.registrations[i])
+      server->held[job.id] = epoch;
+    else
+      whole = absl::UnavailableError(absl::StrCat(
+          "ps-server ", model.server_ids[i], " was lost while shards opened"));
+  }
+  return whole;
 }
 
 // The first declaration: places the model and opens its shards.
@@ -217,7 +224,8 @@ absl::Status Coordinator::OpenModel(
   const absl::Status opened = OpenShards(open, model, all);
 
   absl::MutexLock lock(&mu_);
-  HoldLocked(*job, model, job->status.job_epoch());
+  const absl::Status whole =
+      HoldLocked(*job, model, job->status.job_epoch());
   job->model = std::move(model);
   job->opening = Job::Opening::kOpen;
   job->progress.emplace(job->spec.workers(), job->status.start_clock());
@@ -232,12 +240,31 @@ absl::Status Coordinator::OpenModel(
     LaterLocked([this, job] { CloseShards(job); });
     return absl::OkStatus();
   }
-  // One of them may have been lost while it opened.
-  for (const std::string& id : job->model->server_ids)
-    if (LiveServerLocked(id) == nullptr) {
-      BeginRecoveryLocked(job, absl::StrCat("ps-server ", id, " was lost"));
-      break;
-    }
+  if (!whole.ok()) BeginRecoveryLocked(job, std::string(whole.message()));
+  return absl::OkStatus();
+}
+
+absl::Status Coordinator::RejoinShards(
+    const std::vector<std::shared_ptr<ShardControl>>& shards,
+    control::RejoinWorkerRequest request,
+    control::DeclareLayoutResponse* response) {
+  // Two rounds: after the first no older incarnation sends any more, so what
+  // is lacking can only become less.
+  int64_t next = -1;
+  bool initialised = true;
+  request.set_clock(-1);
+  for (const auto& shard : shards) {
+    ASSIGN_OR_RETURN(const control::RejoinWorkerResponse answer,
+                     shard->RejoinWorker(request));
+    initialised = initialised && answer.initialised();
+    if (next < 0 || answer.next_clock() < next) next = answer.next_clock();
+  }
+  response->set_initialised(initialised);
+  if (!initialised) return absl::OkStatus();
+  response->set_start_clock(next);
+  request.set_clock(next);
+  for (const auto& shard : shards)
+    RETURN_IF_ERROR(shard->RejoinWorker(request).status());
   return absl::OkStatus();
 }
 

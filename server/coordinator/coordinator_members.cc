@@ -184,7 +184,8 @@ absl::StatusOr<LeaseHandle> Coordinator::OpenLease(
     // What was committed before it came and is not exported yet.
     job->evaluator_told = false;
     for (const auto& [clock, cut] : job->cuts)
-      if (cut.ended && cut.result.ok()) SendCheckpointLocked(*job, cut.info);
+      if (MayPullLocked(*job, clock, cut))
+        SendCheckpointLocked(*job, cut.info);
   }
   return lease;
 }
@@ -226,6 +227,7 @@ void Coordinator::ReportLocked(const JobPtr& job, Member& member,
     case control::WorkerReport::kFailed: {
       const std::string why =
           absl::StrCat(MemberName(member), ": ", OneLine(report.failed()));
+      member.failed = true;
       DeadLocked(job, member, why);
       break;
     }
@@ -369,6 +371,7 @@ void Coordinator::DeadLocked(const JobPtr& job, Member& member,
   const int rank = member.status.rank();
   if (rank == kEvaluatorRank) {
     member.dead_since = Now();
+    StoreRunLocked(*job);
     NoteLocked(*job, absl::StrCat(why, "; training goes on, untested"));
     return SettleLocked(job);
   }

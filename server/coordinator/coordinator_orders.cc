@@ -35,6 +35,16 @@ absl::StatusOr<int64_t> Propose(
 
 }  // namespace
 
+absl::Status Coordinator::TakesOrdersLocked(const Job& job) const {
+  if (job.recovery.has_value())
+    return absl::UnavailableError(absl::StrCat(
+        "job ", job.id, " is recovering: ", job.recovery->why));
+  if (IsTerminal(job.status.state()) || !job.model.has_value())
+    return absl::FailedPreconditionError(
+        absl::StrCat("job ", job.id, " is ", StateName(job.status.state())));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<int64_t> Coordinator::PlaceOrder(const JobPtr& job,
                                                 control::Order order,
                                                 const MembershipChange& change,
@@ -46,13 +56,8 @@ absl::StatusOr<int64_t> Coordinator::PlaceOrder(const JobPtr& job,
   int64_t clock = 0;
   {
     absl::MutexLock lock(&mu_);
-    if (job->recovery.has_value())
-      return absl::UnavailableError(absl::StrCat(
-          "job ", job->id, " is recovering: ", job->recovery->why));
-    if (IsTerminal(job->status.state()) || !job->model.has_value())
-      return absl::FailedPreconditionError(
-          absl::StrCat("job ", job->id, " is ",
-                       StateName(job->status.state())));
+    RETURN_IF_ERROR(TakesOrdersLocked(*job));
+    request.set_job_epoch(job->status.job_epoch());
     shards = job->model->shards;
     clock = std::max(job->status.max_clock(), job->status.start_clock()) + 1 +
             margin;
@@ -80,28 +85,44 @@ absl::StatusOr<int64_t> Coordinator::PlaceOrder(const JobPtr& job,
       request.set_commit(true);
       opened = Propose(shards, request);
     }
-    if (!opened.ok()) {
-      WithdrawOrder(job, shards, order);
-      return opened.status();
+    if (opened.ok() && *opened < 0) {
+      const absl::Status taken = TakenOrder(job, request, change);
+      if (taken.ok()) return clock;
+      opened = taken;
     }
-    if (*opened < 0) {
-      absl::MutexLock lock(&mu_);
-      RETURN_IF_ERROR(options_.store->Write(
-          {{absl::StrFormat("order/%s/%012d", job->id, order.number()),
-            order.SerializeAsString()}},
-          /*sync=*/false));
-      control::WorkerDirective directive;
-      *directive.mutable_order() = order;
-      TellWorkersLocked(*job, directive);
-      PlacedLocked(*job, order, change);
-      return clock;
+    if (!opened.ok()) {
+      WithdrawOrder(job, shards, request);
+      return opened.status();
     }
     // The job moves while we ask: leave more room every time.
     clock = std::max(clock, *opened) + 1 + attempt;
   }
-  WithdrawOrder(job, shards, order);
+  WithdrawOrder(job, shards, request);
   return absl::AbortedError(absl::StrCat(
       "job ", job->id, " runs too fast: no clock for the order was accepted"));
+}
+
+// Every shard has committed the order.
+absl::Status Coordinator::TakenOrder(
+    const JobPtr& job, const control::ProposeOrderRequest& request,
+    const MembershipChange& change) {
+  const control::Order& order = request.order();
+  absl::MutexLock lock(&mu_);
+  // They have been closed since.
+  if (job->status.job_epoch() != request.job_epoch())
+    return absl::UnavailableError(
+        absl::StrCat("job ", job->id, " went back to a checkpoint"));
+  const absl::Status stored = options_.store->Write(
+      {{absl::StrFormat("order/%s/%012d", job->id, order.number()),
+        order.SerializeAsString()}},
+      /*sync=*/false);
+  // It holds all the same.
+  if (!stored.ok()) LOG(ERROR) << "job " << job->id << ": " << stored;
+  control::WorkerDirective directive;
+  *directive.mutable_order() = order;
+  TellWorkersLocked(*job, directive);
+  PlacedLocked(*job, order, change);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<int64_t> Coordinator::PlaceMembers(
@@ -212,12 +233,12 @@ void Coordinator::OnShardCheckpoint(const std::string& server_id,
   Cut& cut = job->cuts[part.clock()];
   if (!known) cut.begun = Now();
   if (cut.ended || cut.committing) return;
+  cut.parts[static_cast<int>(server - ids.begin())] = part;
   if (!part.error().empty())
     return EndCutLocked(job, part.clock(),
                         absl::InternalError(absl::StrCat(
                             "ps-server ", server_id, ": ",
                             part.error().substr(0, 1024))));
-  cut.parts[static_cast<int>(server - ids.begin())] = part;
   if (cut.parts.size() < ids.size()) return;
   cut.committing = true;
   LaterLocked([this, job, clock = part.clock()] { CommitCut(job, clock); });
@@ -284,17 +305,17 @@ void Coordinator::EndCutLocked(const JobPtr& job, int64_t clock,
   cut.committing = false;
   cut.ended = true;
   cut.result = result;
+  control::CheckpointInfo& info = cut.info;
+  info.set_checkpoint_id(CheckpointId(job->id, clock));
+  info.set_job_id(job->id);
+  info.set_clock(clock);
+  int64_t bytes = 0;
+  for (const auto& [index, part] : cut.parts) {
+    bytes += part.bytes();
+    if (part.has_plateau()) *info.mutable_plateau() = part.plateau();
+  }
+  info.set_bytes(bytes);
   if (result.ok()) {
-    control::CheckpointInfo& info = cut.info;
-    info.set_checkpoint_id(CheckpointId(job->id, clock));
-    info.set_job_id(job->id);
-    info.set_clock(clock);
-    int64_t bytes = 0;
-    for (const auto& [index, part] : cut.parts) {
-      bytes += part.bytes();
-      if (part.has_plateau()) *info.mutable_plateau() = part.plateau();
-    }
-    info.set_bytes(bytes);
     info.set_unix_seconds(options_.unix_seconds());
     *job->status.add_checkpoints() = info;
     if (options_.metrics != nullptr)
@@ -302,7 +323,6 @@ void Coordinator::EndCutLocked(const JobPtr& job, int64_t clock,
     control::JobEvent event;
     *event.mutable_checkpoint() = info;
     AppendLocked(*job, std::move(event));
-    SendCheckpointLocked(*job, info);
     StoreLocked(*job, /*sync=*/false).IgnoreError();
   } else {
     NoteLocked(*job, absl::StrCat("checkpoint at clock ", clock,
@@ -320,19 +340,50 @@ void Coordinator::EndCutLocked(const JobPtr& job, int64_t clock,
         if (shard != nullptr) shard->DeleteCut(job->id, clock).IgnoreError();
     });
   }
+  if (MayPullLocked(*job, clock, cut)) SendCheckpointLocked(*job, info);
   // Servers write cuts one after the other: what an earlier one lacks now was
   // lost with a connection.
-  if (result.ok()) {
-    for (auto& [earlier, open] : job->cuts) {
-      if (earlier >= clock || open.ended || open.committing) continue;
-      open.ended = true;
-      open.result = absl::AbortedError("a part of it was lost");
-    }
-  }
+  std::vector<int64_t> lost;
+  for (const auto& [earlier, open] : job->cuts)
+    if (result.ok() && earlier < clock && !open.ended && !open.committing)
+      lost.push_back(earlier);
+  for (const int64_t earlier : lost)
+    EndCutLocked(job, earlier, absl::AbortedError("a part of it was lost"));
   // Old cuts need no bookkeeping.
   while (job->cuts.size() > 64 && job->cuts.begin()->second.ended)
     job->cuts.erase(job->cuts.begin());
   SettleLocked(job);
+}
+
+bool Coordinator::MayPullLocked(const Job& job, int64_t clock,
+                                const Cut& cut) const {
+  return cut.ended &&
+         (cut.result.ok() || clock == job.spec.solver().max_iter());
+}
+
+absl::Status Coordinator::LastCutLocked(const Job& job) const {
+  const auto cut = job.cuts.find(job.spec.solver().max_iter());
+  return cut == job.cuts.end() ? absl::OkStatus() : cut->second.result;
+}
+
+void Coordinator::ExpireCutsLocked(const JobPtr& job) {
+  // Servers that come back tell of their parts again.
+  if (job->recovery.has_value()) return;
+  std::vector<int64_t> late;
+  for (const auto& [clock, cut] : job->cuts)
+    if (!cut.ended && !cut.committing &&
+        Now() - cut.begun > options_.last_cut_wait)
+      late.push_back(clock);
+  const int64_t last = job->spec.solver().max_iter();
+  if (job->status.state() == control::JOB_FINISHING &&
+      IsSnapshot(job->spec, last) && job->cuts.count(last) == 0 &&
+      Now() - job->finishing_since > options_.last_cut_wait)
+    late.push_back(last);
+  for (const int64_t clock : late)
+    if (!IsTerminal(job->status.state()))
+      EndCutLocked(job, clock,
+                   absl::DeadlineExceededError(
+                       "not every server has written its part in time"));
 }
 
 void Coordinator::SendCheckpointLocked(Job& job,
@@ -343,11 +394,7 @@ void Coordinator::SendCheckpointLocked(Job& job,
     return;
   // The solver's snapshots and what people ask for become files; checkpoints
   // for recovery do not.
-  const caffe::SolverParameter& solver = job.spec.solver();
-  const int64_t clock = info.clock();
-  if (!(solver.snapshot() > 0 && clock % solver.snapshot() == 0) &&
-      !(solver.snapshot_after_train() && clock == solver.max_iter()) &&
-      job.asked.count(clock) == 0)
+  if (!IsSnapshot(job.spec, info.clock()) && job.asked.count(info.clock()) == 0)
     return;
   for (const control::ExportedFiles& exported : job.status.exports())
     if (exported.clock() == info.clock()) return;

@@ -143,6 +143,7 @@ bool Coordinator::PlanLocked(const JobPtr& job, Reopening* plan) {
     entry->set_control_address(server->info.control_address());
     model.directories[i] = server->info.store_directory();
     model.shards[i] = server->shard;
+    model.registrations[i] = server->registration;
     const auto held = server->held.find(job->id);
     if (held == server->held.end() ||
         held->second != job->status.job_epoch())
@@ -235,8 +236,9 @@ absl::Status Coordinator::PlanRollbackLocked(const JobPtr& job, bool replace,
 }
 
 void Coordinator::ReopenedLocked(const JobPtr& job, Reopening plan,
-                                 const absl::Status& opened) {
-  if (opened.ok()) HoldLocked(*job, plan.model, job->status.job_epoch());
+                                 absl::Status opened) {
+  if (opened.ok())
+    opened = HoldLocked(*job, plan.model, job->status.job_epoch());
   if (IsTerminal(job->status.state()))  // cancelled meanwhile
     return LaterLocked([this, job] { CloseShards(job); });
   if (!opened.ok()) return FailedReopeningLocked(job, plan, opened);
@@ -253,7 +255,8 @@ void Coordinator::FailedReopeningLocked(const JobPtr& job,
                                         const absl::Status& why) {
   Recovery& recovery = *job->recovery;
   // What did open is closed by the next attempt.
-  if (plan.rollback) HoldLocked(*job, plan.model, /*epoch=*/0);
+  if (plan.rollback)
+    HoldLocked(*job, plan.model, /*epoch=*/0).IgnoreError();
   if (Passing(why)) {
     recovery.next_try = Now() + kRetryFailed;
     LOG(WARNING) << "job " << job->id << ": " << why;
@@ -320,6 +323,9 @@ void Coordinator::EndRecoveryLocked(const JobPtr& job,
   const bool reopened = job->recovery->told;
   job->recovery.reset();
   job->opening = Job::Opening::kOpen;
+  // Parts that were lost with their server are told again.
+  job->finishing_since = Now();
+  for (auto& [clock, cut] : job->cuts) cut.begun = Now();
   StoreRunLocked(*job);
   const absl::Status stored = StoreLocked(*job, /*sync=*/true);
   if (!stored.ok()) LOG(ERROR) << "job " << job->id << ": " << stored;
@@ -331,32 +337,6 @@ void Coordinator::EndRecoveryLocked(const JobPtr& job,
         WorkerGone(job, rank, gone);
       });
   SettleLocked(job);
-}
-
-// ---- Workers that come again ------------------------------------------------
-
-absl::Status Coordinator::RejoinShards(
-    const std::vector<std::shared_ptr<ShardControl>>& shards,
-    control::RejoinWorkerRequest request,
-    control::DeclareLayoutResponse* response) {
-  // Two rounds: after the first no older incarnation sends any more, so what
-  // is lacking can only become less.
-  int64_t next = -1;
-  bool initialised = true;
-  request.set_clock(-1);
-  for (const auto& shard : shards) {
-    ASSIGN_OR_RETURN(const control::RejoinWorkerResponse answer,
-                     shard->RejoinWorker(request));
-    initialised = initialised && answer.initialised();
-    if (next < 0 || answer.next_clock() < next) next = answer.next_clock();
-  }
-  response->set_initialised(initialised);
-  if (!initialised) return absl::OkStatus();
-  response->set_start_clock(next);
-  request.set_clock(next);
-  for (const auto& shard : shards)
-    RETURN_IF_ERROR(shard->RejoinWorker(request).status());
-  return absl::OkStatus();
 }
 
 // ---- Cuts by time -----------------------------------------------------------
@@ -391,6 +371,7 @@ void Coordinator::StoreRunLocked(const Job& job) {
     out->set_declared(member.declared);
     out->set_samples_per_clock(member.samples_per_clock);
     out->set_leaves(member.leaves);
+    out->set_failed(member.failed);
   }
   if (job.model.has_value()) {
     *run.mutable_shard_map() = job.model->map;
@@ -432,6 +413,7 @@ absl::Status Coordinator::LoadRunLocked(Job& job) {
     member.declared = in.declared();
     member.samples_per_clock = in.samples_per_clock();
     member.leaves = in.leaves();
+    member.failed = in.failed();
     member.last_clock = Now();
     member.last_seen = member.dead_since = Now();
     member.restored = true;
@@ -475,6 +457,7 @@ absl::Status Coordinator::LoadRunLocked(Job& job) {
   model.server_ids.assign(run.server_ids().begin(), run.server_ids().end());
   model.directories.assign(run.directories().begin(), run.directories().end());
   model.shards.resize(model.server_ids.size());
+  model.registrations.resize(model.server_ids.size());
   job.model = std::move(model);
   job.progress.emplace(job.spec.workers(), job.status.start_clock());
   for (const auto& [rank, member] : job.members)

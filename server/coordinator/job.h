@@ -47,6 +47,7 @@ struct Member {
   int64_t clocks = 0;              // reported by this incarnation
   absl::Time last_clock;           // when the last report came
   bool leaves = false;             // let go by an order
+  bool failed = false;             // by its own word
   // Directives to the lease's stream; null before it is there.
   std::shared_ptr<DirectiveQueue> directives;
 
@@ -74,6 +75,7 @@ struct PlacedModel {
   std::vector<std::string> server_ids;                  // as map.servers
   std::vector<std::string> directories;
   std::vector<std::shared_ptr<ShardControl>> shards;
+  std::vector<uint64_t> registrations;                  // the servers' present
 };
 
 // Under way from the loss of a shard until every server of the map holds the
@@ -142,6 +144,7 @@ struct Job {
   absl::Time cancel_since;
   absl::Time finishing_since;
   bool evaluator_told = false;  // that the job is finished
+  bool evaluator_missed = false;  // a note says that the end waits for it
   std::string first_failure;    // a worker's own reason
 
   // Orders are placed one after the other.  Taken before the coordinator's

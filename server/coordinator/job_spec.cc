@@ -273,6 +273,12 @@ bool MayJoinLater(const JobSpec& spec) {
          !spec.wait_for_dead();
 }
 
+bool IsSnapshot(const JobSpec& spec, int64_t clock) {
+  const caffe::SolverParameter& solver = spec.solver();
+  return (solver.snapshot() > 0 && clock % solver.snapshot() == 0) ||
+         (solver.snapshot_after_train() && clock == solver.max_iter());
+}
+
 JobSpec NormalisedSpec(JobSpec spec) {
   if (spec.tables_size() == 0) {
     spec.set_max_ahead(ps::BoundsOf(spec).max_ahead);

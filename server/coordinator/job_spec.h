@@ -26,6 +26,9 @@ int MaxWorkers(const control::JobSpec& spec);
 // Whether workers may join, and come back, while others train.
 bool MayJoinLater(const control::JobSpec& spec);
 
+// The solver wants files of this clock.
+bool IsSnapshot(const control::JobSpec& spec, int64_t clock);
+
 // As a job runs it: defaults of max_ahead and staleness_lr are written out, so
 // that they are recorded; a job of tables gets a solver that never stops and keeps no
 // snapshots, so that clocks and membership are those of any job.

@@ -66,6 +66,10 @@ void JobShard::Tick(const control::Tick& tick, Done<control::TickAck> done) {
 
 void JobShard::ProposeOrder(const control::ProposeOrderRequest& request,
                             Done<control::OrderAnswer> done) {
+  if (request.job_epoch() != shard_->options().job_epoch)
+    return done(absl::UnavailableError(absl::StrCat(
+        "an order of job epoch ", request.job_epoch(), "; this is epoch ",
+        shard_->options().job_epoch)));
   Take(ShardInput::kOrder, request, -1, std::move(done),
        [this, request] { return shard_->ProposeOrder(request); });
 }

@@ -164,6 +164,15 @@ TEST_F(OneServerTest, ControlSaysWhatIsWrong) {
   EXPECT_TRUE(absl::IsNotFound(host.Close("job-2")));
   EXPECT_TRUE(absl::IsAlreadyExists(
       host.Open(OpenRequest(servers_, ClusterSolver(), 2, 0)).status()));
+  control::ProposeOrderRequest order;
+  order.set_job_id("job-1");
+  order.mutable_order()->set_number(1);
+  order.mutable_order()->set_effective_clock(5);
+  order.mutable_order()->mutable_checkpoint()->set_durable(true);
+  order.set_job_epoch(2);
+  EXPECT_TRUE(absl::IsUnavailable(host.ProposeOrder(order).status()));
+  order.set_job_epoch(3);
+  EXPECT_TRUE(host.ProposeOrder(order).ok());
   EXPECT_TRUE(host.Status("job-1").ok());
   EXPECT_TRUE(host.Close("job-1").ok());
   EXPECT_TRUE(absl::IsNotFound(host.Status("job-1").status()));

@@ -7,6 +7,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 using testing::SizeIs;
 
 using CoordinatorCheckpointTest = Cluster;
@@ -44,6 +45,47 @@ TEST_F(CoordinatorCheckpointTest, OneFailedPartFailsTheCut) {
   for (const control::JobEvent& event : Events())
     told = told || (event.note().find("disk full") != std::string::npos);
   EXPECT_TRUE(told);
+}
+
+TEST_F(CoordinatorCheckpointTest, TheEndIsExportedThoughItsCutFailed) {
+  Run(Spec(1));
+  ASSERT_TRUE(Join(-1, control::ROLE_EVALUATOR).ok());
+  Lease(kEvaluatorRank);
+  Done(0);
+  Part(0, 100);
+  Part(1, 100, "disk full");
+  coordinator->Step();
+  const auto directives = Directives(kEvaluatorRank);
+  ASSERT_THAT(directives, SizeIs(2));
+  EXPECT_EQ(directives[0].checkpoint().clock(), 100);
+  EXPECT_TRUE(directives[1].job_finished());
+  EXPECT_THAT(Directives(0), IsEmpty())
+      << "a server's death would take the job back: workers stay";
+  // Another evaluator is told as well.
+  ASSERT_TRUE(Join(-1, control::ROLE_EVALUATOR).ok());
+  Lease(kEvaluatorRank);
+  bool told = false;
+  for (const auto& directive : Directives(kEvaluatorRank))
+    told = told || directive.checkpoint().clock() == 100;
+  EXPECT_TRUE(told);
+  Exported(100);
+  Done(kEvaluatorRank);
+  EXPECT_EQ(State(), control::JOB_SUCCEEDED);
+  EXPECT_THAT(Describe().message(), HasSubstr("disk full"));
+  EXPECT_THAT(Describe().message(), Not(HasSubstr("not exported")));
+}
+
+TEST_F(CoordinatorCheckpointTest, ALostPartEndsItsCutWithANote) {
+  Run(Spec(1));
+  Part(0, 10);
+  Part(0, 20);
+  Part(1, 20);
+  coordinator->Step();
+  bool told = false;
+  for (const control::JobEvent& event : Events())
+    told = told || (event.note().find("clock 10 failed") != std::string::npos);
+  EXPECT_TRUE(told);
+  EXPECT_THAT(shards[0]->deleted_cuts, ElementsAre(10));
 }
 
 TEST_F(CoordinatorCheckpointTest, OldCheckpointsGo) {
@@ -103,7 +145,9 @@ TEST_F(CoordinatorCheckpointTest, AJobsEndFreesWhoeverWaits) {
   Thread caller("caller", [&] {
     status = coordinator->CheckpointJob(job, absl::Minutes(5)).status();
   });
-  coordinator->ServerEnded(server);
+  ASSERT_TRUE(coordinator->CancelJob(job).ok());
+  Done(0);
+  EXPECT_EQ(State(), control::JOB_CANCELLED);
   caller.Join();
   EXPECT_FALSE(status.ok()) << status;
 }

@@ -11,9 +11,12 @@
 namespace cssp {
 namespace {
 
+using testing::Each;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::SizeIs;
+
+MATCHER(HasRejoin, "") { return arg.has_rejoin(); }
 
 class CoordinatorRecoveryTest : public Cluster {
  protected:
@@ -256,6 +259,64 @@ TEST_F(CoordinatorRecoveryTest, DoneWorkersAreKeptUntilNothingCallsThemBack) {
   EXPECT_THAT(Directives(0), SizeIs(0)) << "the last cut may still call it back";
   Cut(100);
   EXPECT_TRUE(Directives(1).back().job_finished());
+}
+
+TEST_F(CoordinatorRecoveryTest, AServerLostWhileShardsOpenIsNotForgotten) {
+  Run(Spec(1));
+  Cut(10);
+  LoseServer();
+  OpenRemote(Server(1));
+  // Its shard is open when it dies, and is gone when it comes again.
+  shards[1]->while_opening = [this] {
+    coordinator->ServerEnded(server);
+    OpenRemote(Server(1));
+  };
+  coordinator->Step();
+  const size_t opened = shards[1]->opened.size();
+  time.Advance(absl::Seconds(2));
+  coordinator->Step();
+  ASSERT_GT(shards[1]->opened.size(), opened);
+  EXPECT_EQ(shards[0]->opened.back().job_epoch(),
+            shards[1]->opened.back().job_epoch());
+  EXPECT_TRUE(Declare(0).ok()) << "it goes on";
+}
+
+TEST_F(CoordinatorRecoveryTest, AnOrderOfTheEpochBeforeIsVoid) {
+  Run(Spec(2));
+  Cut(10);
+  Clock(0, 30, 1);
+  Clock(1, 30, 1);
+  // While the shards are asked, the job goes back to its checkpoint.
+  shards[0]->while_asked = [this] {
+    LoseServer();
+    OpenRemote(Server(1));
+    coordinator->Step();
+  };
+  EXPECT_TRUE(absl::IsUnavailable(coordinator->DrainWorker(job, 1).status()));
+  EXPECT_EQ(shards[0]->asked.back().job_epoch(), 1u)
+      << "refused by epoch 2";
+  EXPECT_EQ(Describe().job_epoch(), 2u);
+  EXPECT_EQ(Describe().clock(), 10);
+  EXPECT_THAT(Describe().orders(), SizeIs(0));
+}
+
+TEST_F(CoordinatorRecoveryTest, TheLastCutHasItsTimeAfterARestart) {
+  control::JobSpec spec = Spec(1, "durability: LOG");
+  Run(spec);
+  ASSERT_TRUE(Join(-1, control::ROLE_EVALUATOR).ok());
+  Lease(kEvaluatorRank);
+  Done(0);
+  EXPECT_EQ(State(), control::JOB_FINISHING);
+  coordinator->Stop();
+  StartCoordinator(/*with_server=*/false);
+  OpenRemote(Holding(1, 1));
+  coordinator->Step();
+  Lease(kEvaluatorRank);
+  EXPECT_EQ(State(), control::JOB_FINISHING);
+  EXPECT_THAT(Directives(kEvaluatorRank), Each(HasRejoin()))
+      << "the last cut is still to come";
+  Cut(100);
+  EXPECT_TRUE(Directives(kEvaluatorRank).back().job_finished());
 }
 
 TEST_F(CoordinatorRecoveryTest, CheckpointsByTime) {

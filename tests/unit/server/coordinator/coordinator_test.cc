@@ -265,6 +265,65 @@ TEST_F(CoordinatorTest, AllDoneAndTheLastCutMakeSuccess) {
   EXPECT_TRUE(absl::IsFailedPrecondition(Join(0).status()));
 }
 
+TEST_F(CoordinatorTest, TheEndWaitsForAnEvaluatorThatWasLost) {
+  Run(Spec(1));
+  ASSERT_TRUE(Join(-1, control::ROLE_EVALUATOR).ok());
+  Lease(kEvaluatorRank);
+  Pass(absl::Seconds(30), kEvaluatorRank);  // silent: counts as dead
+  Done(0);
+  Part(0, 100);
+  Part(1, 100);
+  coordinator->Step();
+  Pass(absl::Seconds(60), kEvaluatorRank);
+  EXPECT_EQ(State(), control::JOB_FINISHING);
+  EXPECT_TRUE(Directives(0).back().job_finished()) << "workers need not wait";
+  // It comes again, hears of the end and exports it.
+  ASSERT_TRUE(Join(-1, control::ROLE_EVALUATOR).ok());
+  Lease(kEvaluatorRank);
+  coordinator->Step();
+  const auto directives = Directives(kEvaluatorRank);
+  ASSERT_GE(directives.size(), 2u);
+  EXPECT_EQ(directives[directives.size() - 2].checkpoint().clock(), 100);
+  EXPECT_TRUE(directives.back().job_finished());
+  Exported(100);
+  Done(kEvaluatorRank);
+  EXPECT_EQ(State(), control::JOB_SUCCEEDED);
+  EXPECT_EQ(Describe().message(), "");
+}
+
+TEST_F(CoordinatorTest, TheEndDoesNotWaitForEverForAnEvaluator) {
+  Run(Spec(1));
+  ASSERT_TRUE(Join(-1, control::ROLE_EVALUATOR).ok());
+  Lease(kEvaluatorRank);
+  coordinator->LeaseEnded(leases[kEvaluatorRank]);
+  Pass(absl::Seconds(300));
+  Done(0);
+  Part(0, 100);
+  Part(1, 100);
+  coordinator->Step();
+  Pass(absl::Seconds(110));
+  EXPECT_EQ(State(), control::JOB_FINISHING);
+  Pass(absl::Seconds(20));
+  EXPECT_EQ(State(), control::JOB_SUCCEEDED);
+  EXPECT_THAT(Describe().message(), HasSubstr("not exported"));
+}
+
+TEST_F(CoordinatorTest, AnEvaluatorThatFailedIsNotWaitedFor) {
+  Run(Spec(1));
+  ASSERT_TRUE(Join(-1, control::ROLE_EVALUATOR).ok());
+  Lease(kEvaluatorRank);
+  control::WorkerReport failed = ReportOf(kEvaluatorRank);
+  failed.set_failed("cannot write out_iter_50.caffemodel");
+  ASSERT_TRUE(coordinator->Report(failed).ok());
+  Done(0);
+  Part(0, 100);
+  Part(1, 100);
+  coordinator->Step();
+  coordinator->Step();
+  EXPECT_EQ(State(), control::JOB_SUCCEEDED);
+  EXPECT_THAT(Describe().message(), HasSubstr("not exported"));
+}
+
 TEST_F(CoordinatorTest, WithoutAnEvaluatorTheJobStillEnds) {
   Run(Spec(1));
   Done(0);

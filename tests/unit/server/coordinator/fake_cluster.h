@@ -29,6 +29,7 @@ class FakeShard final : public ShardControl {
       const control::OpenShardRequest& request) override {
     if (!open_result.ok()) return open_result;
     opened.push_back(request);
+    if (while_opening) std::exchange(while_opening, nullptr)();
     return control::OpenShardResponse();
   }
   absl::Status Close(const std::string& job) override {
@@ -38,10 +39,12 @@ class FakeShard final : public ShardControl {
   absl::StatusOr<control::OrderAnswer> ProposeOrder(
       const control::ProposeOrderRequest& request) override {
     control::OrderAnswer answer;
+    asked.push_back(request);
     if (request.withdraw()) {
       withdrawn.push_back(request.order().number());
       return answer;
     }
+    if (while_asked) std::exchange(while_asked, nullptr)();
     if (answers_in > absl::ZeroDuration()) absl::SleepFor(answers_in);
     const int64_t clock = request.order().effective_clock();
     // An accepted proposal is reserved until its commit.
@@ -88,12 +91,14 @@ class FakeShard final : public ShardControl {
   }
 
   absl::Status open_result;
+  std::function<void()> while_opening, while_asked;  // once
   int64_t opened_clock = 0;
   int64_t clocks_per_call = 0;  // training goes on while we ask
   absl::Duration answers_in;
   int refusals = 0;
   std::vector<control::OpenShardRequest> opened;
   std::vector<std::string> closed;
+  std::vector<control::ProposeOrderRequest> asked;
   std::vector<control::Order> proposed, committed;
   std::vector<uint64_t> withdrawn;
   std::vector<int> gone;
@@ -273,6 +278,11 @@ class Cluster : public testing::Test {
     part.add_chunks(i);
     part.set_error(error);
     coordinator->OnShardCheckpoint(absl::StrCat("ps-", i), part);
+  }
+  void Exported(int64_t clock) {
+    control::WorkerReport report = ReportOf(kEvaluatorRank);
+    report.mutable_exported()->set_clock(clock);
+    ASSERT_TRUE(coordinator->Report(report).ok());
   }
   // Keeps everybody's lease but `silent`'s, for `by`.
   void Pass(absl::Duration by, int silent = -100) {

@@ -1,6 +1,4 @@
 // caffe-worker: one training process of a job, or its evaluator.  Wiring only.
-#include <fcntl.h>
-#include <poll.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -18,6 +16,7 @@
 #include "common/config/flag_set.h"
 #include "common/launch/launch.h"
 #include "worker/caffe/child_process.h"
+#include "worker/caffe/evaluator_keeper.h"
 #include "worker/caffe/runtime.h"
 #include "worker/caffe/worker_process.h"
 
@@ -25,7 +24,6 @@ namespace cssp {
 namespace {
 
 constexpr absl::Duration kEvaluatorWait = absl::Minutes(15);
-constexpr absl::Duration kEvaluatorJoin = absl::Minutes(1);
 
 struct Options {
   ConfigSources sources;
@@ -101,45 +99,25 @@ absl::StatusOr<std::string> ReadToken(const std::string& path) {
   return std::string(absl::StripAsciiWhitespace(token));
 }
 
-// Until the evaluator says that it has joined: a short job must not be over
-// before.  One that dies is the coordinator's business; training goes on.
-void AwaitJoined(int fd) {
-  pollfd wait{.fd = fd, .events = POLLIN};
-  char byte = 0;
-  const int ready = poll(
-      &wait, 1, static_cast<int>(absl::ToInt64Milliseconds(kEvaluatorJoin)));
-  if (ready <= 0 || read(fd, &byte, 1) != 1)
-    LOG(WARNING) << "the evaluator has not joined; training goes on untested";
-}
-
 // The evaluator of the job: this program again.
 absl::StatusOr<std::unique_ptr<ChildProcess>> SpawnEvaluator(
-    const WorkerConfig& config, const Options& options) {
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC) != 0)
-    return absl::ResourceExhaustedError("no descriptor for the evaluator");
-  fcntl(ends[1], F_SETFD, 0);  // the child's
+    const WorkerConfig& config, const Options& options, int joined_fd) {
   std::vector<std::string> args = {
       "--evaluator", absl::StrCat("--coordinator=", config.coordinator()),
       absl::StrCat("--job=", config.job()),
       absl::StrCat("--token_file=", config.token_file()),
-      absl::StrCat("--joined_fd=", ends[1])};
+      absl::StrCat("--joined_fd=", joined_fd)};
   if (!options.sources.file.empty())
     args.push_back(absl::StrCat("--config=", options.sources.file));
   if (config.threads() > 0)
     args.push_back(absl::StrCat("--threads=", config.threads()));
-  absl::StatusOr<std::unique_ptr<ChildProcess>> child =
-      ChildProcess::Start("/proc/self/exe", args, {});
-  close(ends[1]);
-  if (child.ok()) AwaitJoined(ends[0]);
-  close(ends[0]);
-  return child;
+  return ChildProcess::Start("/proc/self/exe", args, {});
 }
 
 // What a process does once it has joined.
 absl::Status OnJoin(const JobSession& session, const WorkerConfig& config,
                     const Options& options, absl::Duration* evaluator_wait,
-                    std::unique_ptr<ChildProcess>* evaluator) {
+                    std::unique_ptr<EvaluatorKeeper>* evaluator) {
   if (config.evaluator()) {
     if (options.joined_fd >= 0) {
       if (write(options.joined_fd, "j", 1) != 1)
@@ -152,7 +130,10 @@ absl::Status OnJoin(const JobSession& session, const WorkerConfig& config,
   if (session.spec().wait_for_dead()) *evaluator_wait = absl::ZeroDuration();
   if (!config.spawn_evaluator() || session.joined().rank() != 0)
     return absl::OkStatus();
-  ASSIGN_OR_RETURN(*evaluator, SpawnEvaluator(config, options));
+  ASSIGN_OR_RETURN(*evaluator,
+                   EvaluatorKeeper::Create([config, options](int joined_fd) {
+                     return SpawnEvaluator(config, options, joined_fd);
+                   }));
   return absl::OkStatus();
 }
 
@@ -180,7 +161,7 @@ absl::Status Run(int argc, char** argv) {
     if (config.rank() < 0 && launch->size() > 1) config.set_rank(launch->rank());
     if (config.join()) config.set_rank(-1);  // the coordinator gives one
   }
-  std::unique_ptr<ChildProcess> evaluator;
+  std::unique_ptr<EvaluatorKeeper> evaluator;
   absl::Duration evaluator_wait = kEvaluatorWait;  // after a failure
   process.actions = config.evaluator() ? &signals : leave.get();
   process.on_join = [&](JobSession& session) {

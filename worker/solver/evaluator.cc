@@ -337,7 +337,10 @@ absl::Status Evaluator::FinishRun() {
   if (Terminal(status_.state()) && status_.state() != control::JOB_SUCCEEDED)
     return absl::OkStatus();
   const int64_t end = solver_.max_iter();
-  if (next_clock_ < end) {
+  // The last clocks' progress may have been lost with the coordinator.
+  const bool trained =
+      session_.job_finished() || status_.state() == control::JOB_SUCCEEDED;
+  if (next_clock_ < end && !trained) {
     LOG(INFO) << "Optimization stopped early.";
     return absl::OkStatus();
   }

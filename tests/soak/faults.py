@@ -2,8 +2,9 @@
 """Random injections of a fault into real jobs; each must end with the bits of the
 undisturbed run where that is promised.
 
-tests/soak/faults.py [--fault NAME ...] [--injections 20] [--seed S]"""
+tests/soak/faults.py [--fault NAME ...] [--injections 20] [--seed S] [--work FOLDER]"""
 import argparse
+import contextlib
 import pathlib
 import random
 import statistics
@@ -21,10 +22,12 @@ def main():
     parser.add_argument("--injections", type=int, default=20)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     parser.add_argument("--keep_going", action="store_true")
+    parser.add_argument("--work", type=pathlib.Path, help="stores and logs stay here")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     broken = []
-    with tempfile.TemporaryDirectory(prefix="cssp-faults-") as folder:
+    with (contextlib.nullcontext(options.work) if options.work else
+          tempfile.TemporaryDirectory(prefix="cssp-faults-")) as folder:
         session = faults.Session(folder, say=lambda line: print(line, flush=True))
         for name in options.fault:
             lacking = session.lacking(name)

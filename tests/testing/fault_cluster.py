@@ -108,6 +108,9 @@ class Watch:
                 self.state = event["status"]["state"]
                 self.message = event["status"].get("message", "")
 
+    def noted(self, words):
+        return any(words in note for note in self.notes)
+
     def ended(self):
         return self.state in ("JOB_SUCCEEDED", "JOB_FAILED", "JOB_CANCELLED")
 
@@ -223,6 +226,18 @@ class FaultCluster:
                         "--set=transport.transports=tcp", "--set=transport.devices=eth0"]
         self.processes[name] = Process(
             name, command, self.folder / f"{name}.log", self.folder, again)
+
+    def evaluator(self):
+        """Its pid: the job's process that worker 0 has started."""
+        for folder in pathlib.Path("/proc").iterdir():
+            try:
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if b"--evaluator" in words and f"--job={self.job}".encode() in words \
+                    and f"--coordinator={self.coordinator}".encode() in words:
+                return int(folder.name)
+        raise AssertionError(f"no evaluator: {self.report()}")
 
     def await_clock(self, clock, seconds=60):
         assert programs.wait_for(lambda: self.watch.clock >= clock or self.watch.ended(),

@@ -2,6 +2,7 @@
 moment drawn from `rng`, and leaves the cluster as its keeper mends it. Run by
 tests/integration/faults (two injections each) and tests/soak/faults.py."""
 import json
+import os
 import pathlib
 import shutil
 import signal
@@ -49,6 +50,27 @@ def kill_any_worker(cluster, rng):
 def kill_another_worker(cluster, rng):
     somewhen(cluster, rng)
     cluster.processes[f"worker-{rng.randrange(1, cluster.workers)}"].kill()
+
+
+def kill_evaluator(cluster, rng):
+    """Rank 0 starts it again; the end waits for it."""
+    somewhen(cluster, rng)
+    os.kill(cluster.evaluator(), signal.SIGKILL)
+
+
+def old_epoch(cluster, rng):
+    """A worker that stood still while the job went back to a checkpoint goes on
+    in the epoch before: nothing of that is taken."""
+    somewhen(cluster, rng)
+    worker = cluster.processes[f"worker-{rng.randrange(cluster.workers)}"]
+    worker.signal(signal.SIGSTOP)
+    try:
+        cluster.processes["ps-1"].kill()
+        assert programs.wait_for(lambda: cluster.watch.noted("it goes on from"), 30), \
+            cluster.report()
+        time.sleep(rng.uniform(0, 1))
+    finally:
+        worker.signal(signal.SIGCONT)
 
 
 def kill_everything(cluster, rng):
@@ -197,6 +219,8 @@ FAULTS = {
     "worker-wait": Fault(kill_any_worker, [CUTS]),
     "worker-wait-log-clip": Fault(kill_any_worker, [LOG, CUTS], solver=CLIP),
     "worker-continue": Fault(kill_another_worker, exact=False, wait=False, workers=3),
+    "evaluator": Fault(kill_evaluator, [CUTS]),
+    "old-epoch": Fault(old_epoch, [CUTS]),
     "server-checkpoint": Fault(kill("ps-1"), [CUTS]),
     "server-checkpoint-clip": Fault(kill("ps-1"), [CUTS], solver=CLIP),
     "server-no-checkpoint": Fault(kill("ps-1")),
@@ -230,10 +254,10 @@ FAULTS = {
     "partition-server-long": Fault(partition(CONTROL, 4, 8), [CUTS], apart=True),
     "partition-server-log": Fault(partition(CONTROL, 4, 8), [LOG, CUTS], apart=True),
     # Slow enough that the last checkpoint finds room again.
-    "disk-full": Fault(fill_disk, [CUTS], pace_ms=50, tmpfs_mib=340),
-    "disk-full-log": Fault(fill_disk, [LOG, CUTS], pace_ms=50, tmpfs_mib=340),
-    "disk-read-only": Fault(read_only_disk, [CUTS], tmpfs_mib=340),
-    "disk-read-only-log": Fault(read_only_disk, [LOG, CUTS], tmpfs_mib=340),
+    "disk-full": Fault(fill_disk, [CUTS], pace_ms=50, tmpfs_mib=480),
+    "disk-full-log": Fault(fill_disk, [LOG, CUTS], pace_ms=50, tmpfs_mib=480),
+    "disk-read-only": Fault(read_only_disk, [CUTS], tmpfs_mib=480),
+    "disk-read-only-log": Fault(read_only_disk, [LOG, CUTS], tmpfs_mib=480),
 }
 # One of each kind, for the default tier.
 QUICK = ["worker-wait", "worker-continue", "server-checkpoint-clip", "server-log-clip",
@@ -299,6 +323,8 @@ class Session:
         cluster.await_end(120)
         assert stem.with_name(stem.name + ".caffemodel").exists(), \
             f"nothing was exported: {cluster.report()}"
+        assert "Optimization Done." in (stem.parent / "worker-0.log").read_text(), \
+            f"the evaluator did not see the end: {cluster.report()}"
         assert not fault.exact or model_bytes(stem) == self.undisturbed(fault), \
             f"the end differs from the undisturbed run's: {cluster.report()}"
         shutil.rmtree(stem.parent, ignore_errors=True)

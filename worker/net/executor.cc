@@ -275,7 +275,7 @@ absl::Status Executor::RunForward(const StepState& state, int s) {
   StepContext context(*stream_,
                       absl::MakeSpan(static_cast<uint8_t*>(scratch_.data()),
                                      step.traits.scratch_bytes),
-                      state, step.layer);
+                      state, step.layer, memory_);
   const absl::Status status = graph_.layers[step.layer].layer->Forward(
       context, {bound.bottom, bound.param, bound.top_out,
                 bound.forward_gradient[GradientSet(state)]});
@@ -397,7 +397,7 @@ absl::Status Executor::RunBackward(const StepState& state, int s) {
   StepContext context(*stream_,
                       absl::MakeSpan(static_cast<uint8_t*>(scratch_.data()),
                                      step.traits.scratch_bytes),
-                      state, step.layer);
+                      state, step.layer, memory_);
   const absl::Status status = graph_.layers[step.layer].layer->Backward(
       context,
       {bound.bottom, bound.param, bound.top, bound.top_gradient,

@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -47,6 +48,7 @@ struct ParamDeclaration {
   caffe::FillerParameter filler;
   ParamKind kind = ParamKind::kGradient;
   float moving_average_fraction = 0;  // kStatistic only
+  std::vector<float> values;  // that it begins with; empty: the filler's
 };
 
 // The state of a step that kernels may read.  Counter-based randomness:
@@ -64,8 +66,13 @@ struct StepState {
 class StepContext {
  public:
   StepContext(Stream& stream, absl::Span<uint8_t> scratch,
-              const StepState& state, int layer)
-      : stream_(stream), scratch_(scratch), state_(state), layer_(layer) {}
+              const StepState& state, int layer,
+              std::shared_ptr<const void> memory = nullptr)
+      : stream_(stream),
+        scratch_(scratch),
+        state_(state),
+        layer_(layer),
+        memory_(std::move(memory)) {}
 
   Stream& stream() { return stream_; }
   // As many bytes as Traits().scratch_bytes asked for, 64-byte aligned; holds
@@ -74,12 +81,16 @@ class StepContext {
   const StepState& state() const { return state_; }
   // Stable index of the layer in the filtered net: part of the Philox counter.
   int layer() const { return layer_; }
+  // Keeps the call's tensors readable while it is held, though the net be gone;
+  // null outside a net.  The device must outlive it.
+  const std::shared_ptr<const void>& memory() const { return memory_; }
 
  private:
   Stream& stream_;
   absl::Span<uint8_t> scratch_;
   const StepState& state_;
   int layer_;
+  std::shared_ptr<const void> memory_;
 };
 
 // In-place: bottom[i].raw == top[i].raw.  `param_gradient` in Forward has modes

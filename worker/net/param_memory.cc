@@ -101,9 +101,15 @@ absl::Status ParamMemory::FillOwn(const NetGraph& graph, uint64_t seed) {
   for (size_t i = 0; i < graph.params.size(); ++i) {
     if (!own_[i]) continue;
     const NetParam& param = graph.params[i];
+    const absl::Span<float> weight(host_weight_[i], param.shape.count());
+    const ParamDeclaration& declared =
+        graph.layers[param.layer].layer->param_declarations()[param.index];
+    if (!declared.values.empty()) {
+      std::copy_n(declared.values.begin(), weight.size(), weight.begin());
+      continue;
+    }
     RETURN_IF_ERROR(graph.Annotated(
-        Fill(graph.fillers[i], param.shape, seed, param.key,
-             absl::MakeSpan(host_weight_[i], param.shape.count())),
+        Fill(graph.fillers[i], param.shape, seed, param.key, weight),
         param.layer));
   }
   return absl::OkStatus();

@@ -148,6 +148,47 @@ TEST_F(NetWeights, TestNetReadsTheTrainNetsSlab) {
   EXPECT_EQ(a, b);
 }
 
+// A parameter that its layer gives values to, as Python's do.
+class Given final : public TestInnerProduct {
+ public:
+  Given(caffe::LayerParameter param, caffe::Phase phase)
+      : TestInnerProduct(std::move(param), phase, nullptr) {}
+  absl::Status SetUp(absl::Span<const Shape> bottom) override {
+    DeclareParam({.shape = Shape{2, bottom[0].count_from(1)},
+                  .values = {1, 2, 3, 4, 5, 6}});
+    return absl::OkStatus();
+  }
+};
+
+TEST_F(NetWeights, ParametersBeginWithTheirLayersValues) {
+  LayerRegistry registry = TestRegistry();
+  ASSERT_TRUE(
+      registry.Register("Given", DeviceType::kCpu, MakeLayer<Given>).ok());
+  caffe::NetParameter proto = ParseNet(R"(
+      layer { name: "in" type: "Input" top: "x"
+              input_param { shape { dim: 2 dim: 3 } } }
+      layer { name: "g" type: "Given" bottom: "x" top: "g"
+              inner_product_param { num_output: 2 bias_term: false } }
+      layer { name: "l" type: "EuclideanLoss" bottom: "g" top: "l" })");
+  NetOptions options = TrainOptions();
+  auto train = Net::Create(proto, registry, *device_, options);
+  ASSERT_TRUE(train.ok()) << train.status();
+  EXPECT_THAT((*train)->param_data(0),
+              ::testing::ElementsAre(1, 2, 3, 4, 5, 6));
+  // Who shares them leaves them alone.
+  (*train)->param_data(0)[0] = 9;
+  options.share_weights_with = train->get();
+  const auto test = Net::Create(proto, registry, *device_, options);
+  ASSERT_TRUE(test.ok()) << test.status();
+  EXPECT_EQ((*train)->param_data(0)[0], 9);
+  caffe::BlobProto& blob = *proto.mutable_layer(1)->add_blobs();
+  for (int dim : {2, 3}) blob.mutable_shape()->add_dim(dim);
+  blob.mutable_data()->Resize(6, 7);
+  const auto stored = Net::Create(proto, registry, *device_, TrainOptions());
+  ASSERT_TRUE(stored.ok()) << stored.status();
+  EXPECT_THAT((*stored)->param_data(0), ::testing::Each(7));
+}
+
 TEST_F(NetWeights, TestNetMayHaveLayersOfItsOwnButNoOtherShapes) {
   auto train = Make();
   ASSERT_TRUE(train);

@@ -4,6 +4,7 @@
 
 #include <iostream>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/logging.h"
@@ -38,6 +39,20 @@ absl::Status WriteText(const google::protobuf::Message& message,
   return file.Commit();
 }
 
+// The nets that stand in the solver itself.
+absl::Status UpgradeNetsInside(caffe::SolverParameter* solver) {
+  std::vector<caffe::NetParameter*> nets;
+  if (solver->has_net_param()) nets.push_back(solver->mutable_net_param());
+  if (solver->has_train_net_param())
+    nets.push_back(solver->mutable_train_net_param());
+  for (caffe::NetParameter& net : *solver->mutable_test_net_param())
+    nets.push_back(&net);
+  for (caffe::NetParameter* net : nets) {
+    ASSIGN_OR_RETURN(*net, UpgradeNet(*net));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<bool> UpgradeNetText(const std::string& in,
@@ -62,7 +77,8 @@ absl::StatusOr<bool> UpgradeSolverText(const std::string& in,
                                        const std::string& out) {
   caffe::SolverParameter old;
   RETURN_IF_ERROR(ReadTextFile(in, &old));
-  ASSIGN_OR_RETURN(const caffe::SolverParameter solver, ReadSolver(in));
+  ASSIGN_OR_RETURN(caffe::SolverParameter solver, ReadSolver(in));
+  RETURN_IF_ERROR(Annotate(UpgradeNetsInside(&solver), in));
   RETURN_IF_ERROR(WriteText(solver, out));
   return !MessageDifferencer::Equals(old, solver);
 }

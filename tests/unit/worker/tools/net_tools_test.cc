@@ -139,6 +139,30 @@ TEST(Upgrades, RewriteOldSolvers) {
   EXPECT_THAT(Content(folder / "new.prototxt"),
               testing::AllOf(HasSubstr("type: \"AdaGrad\""),
                              testing::Not(HasSubstr("solver_type"))));
+  for (const char* field : {"net_param", "train_net_param", "test_net_param"}) {
+    WriteFile(folder / "inside.prototxt",
+              std::string(field) +
+                  " { layers { name: 'r' type: RELU bottom: 'x' top: 'y' } } "
+                  "snapshot_prefix: 'p' type: 'SGD'");
+    const auto inside =
+        UpgradeSolverText(folder / "inside.prototxt", folder / "new.prototxt");
+    ASSERT_TRUE(inside.ok()) << inside.status();
+    EXPECT_TRUE(*inside);
+    EXPECT_THAT(Content(folder / "new.prototxt"),
+                testing::AllOf(HasSubstr(field), HasSubstr("type: \"ReLU\""),
+                               testing::Not(HasSubstr("layers"))));
+    const auto again =
+        UpgradeSolverText(folder / "new.prototxt", folder / "newer.prototxt");
+    ASSERT_TRUE(again.ok()) << again.status();
+    EXPECT_FALSE(*again);
+  }
+  WriteFile(folder / "both.prototxt",
+            "net_param { layer { name: 'a' } layers { name: 'b' } }");
+  EXPECT_THAT(std::string(
+                  UpgradeSolverText(folder / "both.prototxt", folder / "x")
+                      .status()
+                      .message()),
+              HasSubstr("both.prototxt: "));
   WriteFile(folder / "bad.prototxt", "net: 'n'\nbase_lrr: 1");
   EXPECT_THAT(
       std::string(UpgradeSolverText(folder / "bad.prototxt", folder / "x")

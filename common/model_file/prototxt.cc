@@ -199,4 +199,21 @@ absl::StatusOr<caffe::NetParameter> ReadNetText(const std::string& path) {
   return net;
 }
 
+bool HasPythonLayers(const caffe::NetParameter& net) {
+  return std::any_of(net.layer().begin(), net.layer().end(),
+                     [](const caffe::LayerParameter& layer) {
+                       return layer.type() == "Python";
+                     });
+}
+
+bool HasPythonLayers(const caffe::SolverParameter& solver) {
+  const auto& tests = solver.test_net_param();
+  return HasPythonLayers(solver.net_param()) ||
+         HasPythonLayers(solver.train_net_param()) ||
+         std::any_of(tests.begin(), tests.end(),
+                     [](const caffe::NetParameter& net) {
+                       return HasPythonLayers(net);
+                     });
+}
+
 }  // namespace cssp

@@ -41,6 +41,11 @@ absl::Status UpgradeSolver(const std::string& path,
 absl::Status InlineNets(const std::string& solver_path,
                         caffe::SolverParameter* solver);
 
+// Whether a net has a layer of type "Python": it runs inside an interpreter.
+bool HasPythonLayers(const caffe::NetParameter& net);
+// Any of a solver's nets.  REQUIRES: nets inlined.
+bool HasPythonLayers(const caffe::SolverParameter& solver);
+
 // `path` itself when it is absolute or exists seen from the working directory
 // (Caffe's rule), else seen from the folder of `beside`.  NotFound names both.
 absl::StatusOr<std::string> ResolvePath(const std::string& path,

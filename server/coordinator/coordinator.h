@@ -233,6 +233,9 @@ class Coordinator {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void DeadLocked(const JobPtr& job, Member& member, const std::string& why)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // A worker that trained says that none can: the job ends.
+  void WrongLocked(const JobPtr& job, Member& member, const std::string& why)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ExpireMembersLocked(const JobPtr& job)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void TellWorkersLocked(Job& job, const control::WorkerDirective& directive)

@@ -231,6 +231,9 @@ void Coordinator::ReportLocked(const JobPtr& job, Member& member,
       DeadLocked(job, member, why);
       break;
     }
+    case control::WorkerReport::kWrong:
+      WrongLocked(job, member, OneLine(report.wrong()));
+      break;
     case control::WorkerReport::kTest:
       if (report.test().outputs_size() > kMaxOutputs ||
           job->status.tests_size() >= kMaxKept ||
@@ -398,6 +401,18 @@ void Coordinator::DeadLocked(const JobPtr& job, Member& member,
   LaterLocked([this, job, rank, incarnation] {
     WorkerGone(job, rank, incarnation);
   });
+}
+
+void Coordinator::WrongLocked(const JobPtr& job, Member& member,
+                              const std::string& why) {
+  const std::string line = absl::StrCat(MemberName(member), ": ", why);
+  // Who joins a job that trains may be wrong about itself alone: a file or a
+  // module that its host lacks.
+  if (!member.live() || member.status.rank() == kEvaluatorRank ||
+      member.state != Member::State::kRunning)
+    return DeadLocked(job, member, line);
+  member.SetState(Member::State::kDead);
+  EndLocked(job, control::JOB_FAILED, line);
 }
 
 void Coordinator::TellWorkersLocked(

@@ -390,6 +390,7 @@ absl::StatusOr<control::JobSpec> MakeJobSpec(const SubmitOptions& options) {
   if (options.tables.empty()) {
     ASSIGN_OR_RETURN(*spec.mutable_solver(), ReadSolver(options.solver));
     RETURN_IF_ERROR(InlineNets(options.solver, spec.mutable_solver()));
+    spec.set_python_layers(HasPythonLayers(spec.solver()));
   } else {
     RETURN_IF_ERROR(ParseTables(options.tables, &spec));
   }

@@ -22,7 +22,7 @@ LEVEL = {
     "worker/layers": 4, "worker/sync": 4, "server/coordinator": 4,
     "worker/solver": 5, "server/service": 5,
     "server/psctl": 6, "worker/caffe": 6, "worker/tools": 7,
-    "worker/python": 6, "server": 7, "worker": 7,
+    "worker/python": 7, "server": 7, "worker": 7,
 }
 
 # Beyond common/base and proto, which everyone may use.

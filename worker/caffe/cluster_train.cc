@@ -9,6 +9,7 @@
 #include "absl/strings/strip.h"
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
+#include "common/model_file/prototxt.h"
 #include "common/model_file/solverstate.h"
 #include "common/rpc/coordinator_client.h"
 #include "worker/caffe/embedded_server.h"
@@ -64,21 +65,25 @@ absl::StatusOr<control::JobSpec> MakeSpec(const CaffeFlags& flags,
   spec.set_lookahead(flags.lookahead);
   spec.set_threads(flags.threads);
   spec.set_solver_path(flags.solver);
+  spec.set_python_layers(HasPythonLayers(spec.solver()));
   spec.set_snapshot_file(flags.snapshot);
   spec.set_weights_files(WeightsFiles(flags, spec.solver()));
   return spec;
 }
 
 // What would fail on every rank is found on one, before there is a job.
-absl::Status Rehearse(const CaffeFlags& flags, const control::JobSpec& spec) {
+absl::Status Rehearse(const ProgramHost& host, const CaffeFlags& flags,
+                      const control::JobSpec& spec) {
   if (!flags.gpu.empty())
     RETURN_IF_ERROR(
         MakeCompute({.gpu = flags.gpu, .host_ranks = spec.workers()}).status());
   RETURN_IF_ERROR(CheckSnapshotPrefix(spec.solver()));
   if (!flags.snapshot.empty())
     RETURN_IF_ERROR(ReadSolverState(flags.snapshot).status());
-  ASSIGN_OR_RETURN(std::unique_ptr<Compute> compute,
-                   MakeCompute({.threads = 1}));
+  ASSIGN_OR_RETURN(const std::shared_ptr<Compute> compute,
+                   MakeCompute({.threads = 1,
+                                .extension = host.extension,
+                                .place = {.source = flags.solver}}));
   const NetSetOptions options{
       .source_name = flags.solver,
       .log_creation = false,
@@ -102,9 +107,11 @@ absl::StatusOr<Invitation> Submit(const std::string& coordinator,
   return Invitation{coordinator, submitted.job_id(), submitted.token()};
 }
 
-WorkerProcessOptions ProcessOptions(const CaffeFlags& flags,
+WorkerProcessOptions ProcessOptions(const ProgramHost& host,
+                                    const CaffeFlags& flags,
                                     const Invitation& invitation) {
   WorkerProcessOptions options;
+  options.extension = host.extension;
   options.config.set_coordinator(invitation.coordinator);
   options.config.set_job(invitation.job);
   options.config.set_threads(flags.threads);
@@ -134,9 +141,10 @@ int TrainingRankOnHost(const Launch& launch) {
 }
 
 absl::StatusOr<std::unique_ptr<EmbeddedServer>> StartServer(
-    const CaffeFlags& flags, const Launch& launch) {
+    const ProgramHost& host, const CaffeFlags& flags, const Launch& launch) {
   const bool one_host = launch.local_size() == launch.size();
   EmbeddedServerOptions options;
+  options.folder = FolderOf(host.path);
   options.program = flags.server_program;
   options.bind_host = !flags.bind_host.empty() ? flags.bind_host
                       : one_host               ? "127.0.0.1"
@@ -144,14 +152,14 @@ absl::StatusOr<std::unique_ptr<EmbeddedServer>> StartServer(
   return EmbeddedServer::Start(options);
 }
 
-absl::Status Host(const CaffeFlags& flags, Launch& launch,
-                  SolverActions& actions) {
+absl::Status Host(const ProgramHost& host, const CaffeFlags& flags,
+                  Launch& launch, SolverActions& actions) {
   const int workers = launch.size() - 1;
   std::unique_ptr<EmbeddedServer> server;
   const auto open = [&]() -> absl::StatusOr<Invitation> {
     ASSIGN_OR_RETURN(const control::JobSpec spec, MakeSpec(flags, workers));
-    RETURN_IF_ERROR(Rehearse(flags, spec));
-    ASSIGN_OR_RETURN(server, StartServer(flags, launch));
+    RETURN_IF_ERROR(Rehearse(host, flags, spec));
+    ASSIGN_OR_RETURN(server, StartServer(host, flags, launch));
     return Submit(server->control_address(), spec);
   };
   const absl::StatusOr<Invitation> invitation = open();
@@ -161,7 +169,7 @@ absl::Status Host(const CaffeFlags& flags, Launch& launch,
   }
   LOG(INFO) << "Embedded ps-server at " << server->control_address()
             << ", job " << invitation->job << ", " << workers << " workers";
-  WorkerProcessOptions options = ProcessOptions(flags, *invitation);
+  WorkerProcessOptions options = ProcessOptions(host, flags, *invitation);
   options.config.set_evaluator(true);
   options.config.set_rank(-1);
   options.ranks_on_host = launch.local_size();
@@ -179,13 +187,14 @@ absl::Status Host(const CaffeFlags& flags, Launch& launch,
   return server->Check();
 }
 
-absl::Status Train(const CaffeFlags& flags, Launch& launch) {
+absl::Status Train(const ProgramHost& host, const CaffeFlags& flags,
+                   Launch& launch) {
   ASSIGN_OR_RETURN(const std::string text,
                    launch.Get(0, kJobKey, kJobTimeout));
   // Rank 0 has said why.
   if (text == kNoJob) return absl::InvalidArgumentError("");
   ASSIGN_OR_RETURN(const Invitation invitation, Decode(text));
-  WorkerProcessOptions options = ProcessOptions(flags, invitation);
+  WorkerProcessOptions options = ProcessOptions(host, flags, invitation);
   const int rank = launch.rank() - 1;
   options.config.set_rank(rank);
   options.config.set_metrics_port(
@@ -199,10 +208,10 @@ absl::Status Train(const CaffeFlags& flags, Launch& launch) {
 
 }  // namespace
 
-absl::Status ClusterTrain(const CaffeFlags& flags, Launch& launch,
-                          SolverActions& actions) {
-  return launch.rank() == 0 ? Host(flags, launch, actions)
-                            : Train(flags, launch);
+absl::Status ClusterTrain(const ProgramHost& host, const CaffeFlags& flags,
+                          Launch& launch, SolverActions& actions) {
+  return launch.rank() == 0 ? Host(host, flags, launch, actions)
+                            : Train(host, flags, launch);
 }
 
 }  // namespace cssp

@@ -17,7 +17,6 @@
 #include "absl/time/clock.h"
 #include "common/base/status_macros.h"
 #include "common/config/environment.h"
-#include "worker/caffe/runtime.h"
 
 namespace cssp {
 namespace {
@@ -25,9 +24,9 @@ namespace {
 constexpr absl::Duration kStartTimeout = absl::Seconds(30);
 constexpr absl::Duration kStopGrace = absl::Seconds(10);
 
-absl::StatusOr<std::string> FindProgram(const std::string& asked) {
-  if (!asked.empty()) return asked;
-  const std::string folder = ProgramFolder();
+absl::StatusOr<std::string> FindProgram(const EmbeddedServerOptions& options) {
+  if (!options.program.empty()) return options.program;
+  const std::string& folder = options.folder;
   for (const char* place : {"/ps-server", "/../bin/ps-server"}) {
     const std::string program = folder + place;
     if (access(program.c_str(), X_OK) == 0) return program;
@@ -62,7 +61,7 @@ std::string ControlOf(const std::string& ready_file) {
 absl::StatusOr<std::unique_ptr<EmbeddedServer>> EmbeddedServer::Start(
     const EmbeddedServerOptions& options) {
   auto server = std::unique_ptr<EmbeddedServer>(new EmbeddedServer);
-  ASSIGN_OR_RETURN(const std::string program, FindProgram(options.program));
+  ASSIGN_OR_RETURN(const std::string program, FindProgram(options));
   ASSIGN_OR_RETURN(server->folder_, MakeFolder());
   const std::string ready = server->folder_ + "/ready";
   ASSIGN_OR_RETURN(

@@ -13,7 +13,8 @@
 namespace cssp {
 
 struct EmbeddedServerOptions {
-  std::string program;    // empty: ps-server beside this program
+  std::string program;  // empty: ps-server, looked for from `folder`
+  std::string folder;   // of this program
   std::string bind_host = "127.0.0.1";
 };
 

@@ -11,7 +11,6 @@
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
 #include "common/base/time_source.h"
-#include "worker/caffe/runtime.h"
 #include "worker/net/net.h"
 #include "worker/net/net_passes.h"
 #include "worker/solver/snapshot.h"
@@ -41,12 +40,15 @@ absl::StatusOr<caffe::NetState> StateOf(const CaffeFlags& flags,
   return state;
 }
 
-absl::StatusOr<std::unique_ptr<Compute>> ComputeFor(const CaffeFlags& flags) {
+absl::StatusOr<std::shared_ptr<Compute>> ComputeFor(const ProgramHost& host,
+                                                    const CaffeFlags& flags) {
   const ComputeOptions options{.gpu = flags.gpu,
                                .cuda = CudaOptionsOf(flags),
                                .threads = ComputeThreads(flags.threads, 1),
-                               .data_threads = flags.data_threads};
-  ASSIGN_OR_RETURN(std::unique_ptr<Compute> compute, MakeCompute(options));
+                               .data_threads = flags.data_threads,
+                               .extension = host.extension,
+                               .place = {.source = flags.model}};
+  ASSIGN_OR_RETURN(std::shared_ptr<Compute> compute, MakeCompute(options));
   LOG(INFO) << "Use " << compute->device->name() << ".";
   return compute;
 }
@@ -116,7 +118,7 @@ void PrintTimes(const Net& net, const LayerTimes& times, int iterations) {
 
 }  // namespace
 
-absl::Status TestCommand(const CaffeFlags& flags) {
+absl::Status TestCommand(const ProgramHost& host, const CaffeFlags& flags) {
   if (flags.model.empty())
     return absl::InvalidArgumentError(
         "Need a model definition to score: --model");
@@ -124,7 +126,8 @@ absl::Status TestCommand(const CaffeFlags& flags) {
     return absl::InvalidArgumentError("Need model weights to score: --weights");
   ASSIGN_OR_RETURN(caffe::NetState state, StateOf(flags, caffe::TEST));
   state.set_phase(caffe::TEST);
-  ASSIGN_OR_RETURN(std::unique_ptr<Compute> compute, ComputeFor(flags));
+  ASSIGN_OR_RETURN(const std::shared_ptr<Compute> compute,
+                   ComputeFor(host, flags));
   ASSIGN_OR_RETURN(std::unique_ptr<Net> net,
                    MakeNet(flags, state, /*keep_blobs=*/false, *compute));
   RETURN_IF_ERROR(LoadWeightsFiles(flags.weights, *net));
@@ -145,13 +148,14 @@ absl::Status TestCommand(const CaffeFlags& flags) {
   return absl::OkStatus();
 }
 
-absl::Status TimeCommand(const CaffeFlags& flags) {
+absl::Status TimeCommand(const ProgramHost& host, const CaffeFlags& flags) {
   if (flags.model.empty())
     return absl::InvalidArgumentError(
         "Need a model definition to time: --model");
   ASSIGN_OR_RETURN(const caffe::NetState net_state,
                    StateOf(flags, caffe::TRAIN));
-  ASSIGN_OR_RETURN(std::unique_ptr<Compute> compute, ComputeFor(flags));
+  ASSIGN_OR_RETURN(const std::shared_ptr<Compute> compute,
+                   ComputeFor(host, flags));
   // Backward is timed in either phase, and a TEST net can do it only so.
   const bool keep_blobs = net_state.phase() == caffe::TEST;
   ASSIGN_OR_RETURN(std::unique_ptr<Net> net,

@@ -5,67 +5,57 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
 #include "common/config/environment.h"
 #include "common/model_file/prototxt.h"
-#include "worker/caffe/runtime.h"
+#include "common/rpc/coordinator_client.h"
 
 namespace cssp {
-namespace {
-
-bool HasPythonLayer(const caffe::NetParameter& net) {
-  return std::any_of(net.layer().begin(), net.layer().end(),
-                     [](const caffe::LayerParameter& layer) {
-                       return layer.type() == "Python";
-                     });
-}
-
-bool HasPythonLayer(const caffe::SolverParameter& solver) {
-  const auto any = [](const auto& nets) {
-    return std::any_of(nets.begin(), nets.end(),
-                       [](const auto& net) { return HasPythonLayer(net); });
-  };
-  return HasPythonLayer(solver.net_param()) ||
-         HasPythonLayer(solver.train_net_param()) ||
-         any(solver.test_net_param());
-}
-
-}  // namespace
 
 bool HasPythonLayers(const CaffeFlags& flags) {
   if (flags.action == "train") {
     // Unlike the command itself without a word about old forms.
     caffe::SolverParameter solver;
     return ReadTextFile(flags.solver, &solver).ok() &&
-           InlineNets(flags.solver, &solver).ok() && HasPythonLayer(solver);
+           InlineNets(flags.solver, &solver).ok() && HasPythonLayers(solver);
   }
   const auto net = ReadNetText(flags.model);
-  return net.ok() && HasPythonLayer(*net);
+  return net.ok() && HasPythonLayers(*net);
 }
 
-absl::Status RunInPython(char** argv) {
-  std::string python =
-      EnvironmentVariable("CSSP_PYTHON").value_or(CSSP_PYTHON_EXECUTABLE);
+absl::StatusOr<bool> HasPythonLayers(const WorkerConfig& config) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<CoordinatorClient> client,
+                   CoordinatorClient::Create(config.coordinator()));
+  ASSIGN_OR_RETURN(const control::JobStatus job,
+                   client->DescribeJob(config.job()));
+  return job.spec().python_layers();
+}
+
+absl::Status BecomePython(const ProgramHost& host) {
+  std::vector<std::string> command = {
+      EnvironmentVariable("CSSP_PYTHON").value_or(CSSP_PYTHON_EXECUTABLE), "-m",
+      "caffe.programs", host.path};
+  command.insert(command.end(), host.args.begin(), host.args.end());
   // In a build the package stands beside the program; elsewhere it is
   // installed.
-  const std::string package = ProgramFolder() + "/../python";
+  const std::string package = FolderOf(host.path) + "/../python";
   if (access((package + "/caffe").c_str(), F_OK) == 0) {
     const auto path = EnvironmentVariable("PYTHONPATH");
     setenv("PYTHONPATH",
            absl::StrCat(package, path.has_value() ? ":" + *path : "").c_str(),
            1);
   }
-  std::string module_flag = "-m", module = "caffe";
-  std::vector<char*> args = {python.data(), module_flag.data(), module.data()};
-  for (char** arg = argv + 1; *arg != nullptr; ++arg) args.push_back(*arg);
-  args.push_back(nullptr);
-  execvp(args[0], args.data());
+  std::vector<char*> argv;
+  for (std::string& word : command) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  execvp(argv[0], argv.data());
   return absl::NotFoundError(absl::StrCat("the net has layers in Python, but ",
-                                          python,
+                                          command[0],
                                           " cannot be run: ", strerror(errno)));
 }
 

@@ -1,10 +1,14 @@
-// Nets with layers written in Python run inside Python, whose package has the
-// same command line (worker/python/caffe/__main__.py).
+// Nets with layers written in Python run inside Python: the program becomes an
+// interpreter, which runs the same program again (worker/python/caffe/
+// programs.py) with layers of type "Python" among the others.
 #ifndef CSSP_WORKER_CAFFE_PYTHON_NETS_H_
 #define CSSP_WORKER_CAFFE_PYTHON_NETS_H_
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "proto/config.pb.h"
 #include "worker/caffe/flags.h"
+#include "worker/caffe/runtime.h"
 
 namespace cssp {
 
@@ -12,9 +16,14 @@ namespace cssp {
 // where a file cannot be read: the command says what is wrong with it.
 bool HasPythonLayers(const CaffeFlags& flags);
 
-// Becomes `python3 -m caffe` with the arguments of `argv`; returns what stopped
-// that.  $CSSP_PYTHON names another interpreter than the module's.
-absl::Status RunInPython(char** argv);
+// The same of a job's nets.  Asks the coordinator, which learns nothing of this
+// process: it has no place in the job yet.
+absl::StatusOr<bool> HasPythonLayers(const WorkerConfig& config);
+
+// Does not return but with what stopped it.  Before any thread starts that is
+// to live on, and with those signals blocked that the program fetches.
+// $CSSP_PYTHON names another interpreter than the module's.
+absl::Status BecomePython(const ProgramHost& host);
 
 }  // namespace cssp
 

@@ -99,14 +99,16 @@ absl::StatusOr<std::vector<int>> NamedGpus(const std::string& gpu) {
   return ordinals;
 }
 
-absl::StatusOr<std::unique_ptr<Compute>> MakeCompute(
+absl::StatusOr<std::shared_ptr<Compute>> MakeCompute(
     const ComputeOptions& options) {
-  auto compute = std::make_unique<Compute>();
+  auto compute = std::make_shared<Compute>();
   ASSIGN_OR_RETURN(compute->device, ChooseDevice(options));
   const DataOptions data{options.data_threads > 0 ? options.data_threads
                                                   : options.threads};
   RETURN_IF_ERROR(RegisterCpuLayers(compute->layers, data));
   RETURN_IF_ERROR(RegisterCudaLayers(compute->layers, data));
+  if (options.extension)
+    RETURN_IF_ERROR(options.extension(compute, options.place));
   return compute;
 }
 
@@ -121,12 +123,15 @@ std::string HostName() {
   return name;
 }
 
-std::string ProgramFolder() {
+std::string ProgramPath(const char* argv0) {
   char path[PATH_MAX];
   const ssize_t size = readlink("/proc/self/exe", path, sizeof(path));
-  if (size <= 0) return ".";
-  const std::string program(path, static_cast<size_t>(size));
-  return program.substr(0, program.rfind('/'));
+  return size > 0 ? std::string(path, static_cast<size_t>(size)) : argv0;
+}
+
+std::string FolderOf(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  return slash == std::string::npos ? "." : path.substr(0, slash);
 }
 
 }  // namespace cssp

@@ -4,6 +4,7 @@
 #define CSSP_WORKER_CAFFE_RUNTIME_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -27,6 +28,38 @@ LaunchEnvironment ReadLaunchEnvironment();
 // cores / ranks on this host, at least 1; `asked` > 0 overrides.
 int ComputeThreads(int asked, int ranks_on_host);
 
+// Device and layers.
+struct Compute {
+  std::unique_ptr<Device> device;
+  LayerRegistry layers;
+};
+
+// Where the nets of a process stand, for layers that care.
+struct NetPlace {
+  std::string source;  // path of the solver or the model
+  int rank = 0;        // of this worker, among `workers` that train
+  int workers = 1;
+};
+
+// Adds layers beyond the built-in ones to a new Compute, which what they give
+// away may keep alive.  Called before any net is made.
+using LayerExtension = std::function<absl::Status(
+    const std::shared_ptr<Compute>&, const NetPlace&)>;
+
+// A program as it was called, and what surrounds it.
+struct ProgramHost {
+  std::string path;               // of the program; what belongs to it is beside
+  std::vector<std::string> args;  // without the program
+  // Set inside an interpreter (worker/python): layers in Python.  Empty: the
+  // program stands alone and becomes an interpreter for nets that have some.
+  LayerExtension extension;
+};
+
+// Of the running program; `argv0` where the system does not say.
+std::string ProgramPath(const char* argv0);
+// Without a slash at the end.
+std::string FolderOf(const std::string& path);
+
 struct ComputeOptions {
   // --gpu: "0", "0,2" or "all"; explicit, its absence is an error.  Of several,
   // this process takes the one at `host_rank`, modulo their number.
@@ -39,26 +72,22 @@ struct ComputeOptions {
   int threads = 1;       // on the CPU
   int data_threads = 0;  // of each data layer; 0: as many as `threads`
   bool quiet = false;    // no warning
+  LayerExtension extension;
+  NetPlace place;        // for the extension
 };
 
 // The device numbers that a --gpu names; "all" asks the machine.
 // InvalidArgument: neither a number, nor a list of them, nor "all".
 absl::StatusOr<std::vector<int>> NamedGpus(const std::string& gpu);
 
-// Device and layers.  NotFound, Unimplemented: a GPU asked for by --gpu.
-struct Compute {
-  std::unique_ptr<Device> device;
-  LayerRegistry layers;
-};
-absl::StatusOr<std::unique_ptr<Compute>> MakeCompute(
+// NotFound, Unimplemented: a GPU asked for by --gpu.
+absl::StatusOr<std::shared_ptr<Compute>> MakeCompute(
     const ComputeOptions& options);
 
 // 31 random bits.
 uint64_t DrawSeed();
 
 std::string HostName();
-// Folder of the running program, without a slash at the end.
-std::string ProgramFolder();
 
 }  // namespace cssp
 

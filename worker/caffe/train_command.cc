@@ -10,6 +10,7 @@
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
 #include "common/model_file/prototxt.h"
+#include "worker/caffe/python_nets.h"
 #include "worker/caffe/runtime.h"
 #include "worker/solver/solver.h"
 
@@ -34,21 +35,24 @@ absl::StatusOr<caffe::SolverParameter> ReadSolverWithFlags(
   return param;
 }
 
-absl::Status TrainAlone(const CaffeFlags& flags, SignalActions& actions) {
+absl::Status TrainAlone(const ProgramHost& host, const CaffeFlags& flags,
+                        SignalActions& actions) {
   ASSIGN_OR_RETURN(caffe::SolverParameter param, ReadSolverWithFlags(flags));
   if (!flags.job_options.empty())
     LOG(WARNING) << "--" << absl::StrJoin(flags.job_options, ", --")
                  << " only matter under mpirun with several processes";
   const int threads = ComputeThreads(flags.threads, 1);
   ASSIGN_OR_RETURN(
-      std::unique_ptr<Compute> compute,
+      const std::shared_ptr<Compute> compute,
       MakeCompute({.gpu = flags.gpu,
                    .gpu_wanted =
                        param.solver_mode() == caffe::SolverParameter::GPU,
                    .gpu_ordinal = param.device_id(),
                    .cuda = CudaOptionsOf(flags),
                    .threads = threads,
-                   .data_threads = flags.data_threads}));
+                   .data_threads = flags.data_threads,
+                   .extension = host.extension,
+                   .place = {.source = flags.solver}}));
   LOG(INFO) << "Use " << compute->device->name() << ".";
   SolverOptions options;
   options.source_name = flags.solver;
@@ -91,17 +95,18 @@ std::string WeightsFiles(const CaffeFlags& flags,
   return absl::StrJoin(solver.weights(), ",");
 }
 
-absl::Status TrainCommand(const CaffeFlags& flags) {
+absl::Status TrainCommand(const ProgramHost& host, const CaffeFlags& flags) {
   ASSIGN_OR_RETURN(const SolverAction sigint,
                    ParseSolverAction("sigint_effect", flags.sigint_effect));
   ASSIGN_OR_RETURN(const SolverAction sighup,
                    ParseSolverAction("sighup_effect", flags.sighup_effect));
   // Before the launcher's client starts its threads.
   SignalActions actions(sigint, sighup);
+  if (!host.extension && HasPythonLayers(flags)) return BecomePython(host);
   ASSIGN_OR_RETURN(std::unique_ptr<Launch> launch,
                    Launch::Create(ReadLaunchEnvironment()));
-  if (launch->size() > 1) return ClusterTrain(flags, *launch, actions);
-  return TrainAlone(flags, actions);
+  if (launch->size() > 1) return ClusterTrain(host, flags, *launch, actions);
+  return TrainAlone(host, flags, actions);
 }
 
 }  // namespace cssp

@@ -7,12 +7,13 @@
 #include "common/launch/launch.h"
 #include "proto/caffe.pb.h"
 #include "worker/caffe/flags.h"
+#include "worker/caffe/runtime.h"
 #include "worker/solver/solver_actions.h"
 
 namespace cssp {
 
 // Alone: Caffe in one process.  In a launch of several: ClusterTrain.
-absl::Status TrainCommand(const CaffeFlags& flags);
+absl::Status TrainCommand(const ProgramHost& host, const CaffeFlags& flags);
 
 // Checks the flags, reads the solver and its nets, applies --level and --stage.
 absl::StatusOr<caffe::SolverParameter> ReadSolverForTraining(
@@ -25,8 +26,8 @@ std::string WeightsFiles(const CaffeFlags& flags,
 
 // Under mpirun (or srun): rank 0 hosts an embedded ps-server, submits the job
 // and is its evaluator; ranks 1.. train.
-absl::Status ClusterTrain(const CaffeFlags& flags, Launch& launch,
-                          SolverActions& actions);
+absl::Status ClusterTrain(const ProgramHost& host, const CaffeFlags& flags,
+                          Launch& launch, SolverActions& actions);
 
 }  // namespace cssp
 

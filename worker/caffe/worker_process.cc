@@ -8,16 +8,16 @@
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
 #include "common/metrics/exposer.h"
-#include "worker/caffe/runtime.h"
 #include "worker/solver/evaluator.h"
 #include "worker/solver/job_worker.h"
 
 namespace cssp {
 namespace {
 
-absl::StatusOr<std::unique_ptr<Compute>> ComputeOf(
-    const WorkerProcessOptions& options, const control::JobSpec& spec) {
+absl::StatusOr<std::shared_ptr<Compute>> ComputeOf(
+    const WorkerProcessOptions& options, const JobSession& session) {
   const WorkerConfig& config = options.config;
+  const control::JobSpec& spec = session.spec();
   const int asked = config.threads() > 0 ? config.threads() : spec.threads();
   return MakeCompute(
       {.gpu = config.evaluator() ? "" : config.gpu(),
@@ -29,15 +29,19 @@ absl::StatusOr<std::unique_ptr<Compute>> ComputeOf(
        .threads = ComputeThreads(asked, options.ranks_on_host),
        .data_threads = options.data_threads,
        // One process says it for all.
-       .quiet = !config.evaluator()});
+       .quiet = !config.evaluator(),
+       .extension = options.extension,
+       .place = {.source = spec.solver_path(),
+                 .rank = config.evaluator() ? 0 : session.joined().rank(),
+                 .workers = config.evaluator() ? 1 : spec.workers()}});
 }
 
 absl::Status Work(JobSession& session, const WorkerProcessOptions& options,
                   MetricsRegistry& metrics) {
-  absl::StatusOr<std::unique_ptr<Compute>> compute =
-      ComputeOf(options, session.spec());
+  absl::StatusOr<std::shared_ptr<Compute>> compute =
+      ComputeOf(options, session);
   if (!compute.ok()) {
-    session.Leave(std::string(compute.status().message()));
+    session.Leave(compute.status());
     return compute.status();
   }
   TransportOptions transport;

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "common/device/device.h"
 #include "proto/config.pb.h"
+#include "worker/caffe/runtime.h"
 #include "worker/solver/solver_actions.h"
 #include "worker/sync/job_session.h"
 
@@ -25,6 +26,7 @@ struct WorkerProcessOptions {
   int host_rank = 0;
   CudaOptions cuda;
   bool sync_layers = false;          // see NetOptions
+  LayerExtension extension;
   SolverActions* actions = nullptr;  // borrowed, may be null
   // Called once this process has joined; may be empty.
   std::function<absl::Status(JobSession&)> on_join;

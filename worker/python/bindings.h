@@ -37,6 +37,11 @@ T ValueOrThrow(absl::StatusOr<T> value) {
 
 // Leaves `error` pending on this thread and gives the status that says so.
 absl::Status Pending(py::error_already_set& error);
+// "layers.py:31: ValueError: text", the place in `module` if it has been there.
+std::string OneLine(const py::error_already_set& error,
+                    const std::string& module);
+// What caffe.solver_rank() and caffe.solver_count() say from now on.
+void SetPlace(int rank, int workers);
 
 // Runs `call` without the global lock.
 template <class F>
@@ -147,6 +152,7 @@ void BindNets(py::module_& module, const std::shared_ptr<Session>& session);
 void BindSolvers(py::module_& module, const std::shared_ptr<Session>& session);
 void BindPythonLayers(py::module_& module);
 void BindTables(py::module_& module);
+void BindPrograms(py::module_& module);
 
 }  // namespace cssp::python
 

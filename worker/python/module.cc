@@ -10,9 +10,28 @@ namespace cssp::python {
 // ---- errors ----
 
 absl::Status Pending(py::error_already_set& error) {
-  const std::string text = error.what();
+  const std::string text = OneLine(error, "");
   error.restore();
-  return absl::AbortedError(text.substr(0, text.find('\n')));
+  return absl::AbortedError(text);
+}
+
+std::string OneLine(const py::error_already_set& error,
+                    const std::string& module) {
+  try {
+    const py::object trace =
+        error.trace() ? py::object(error.trace()) : py::none();
+    return py::module_::import("caffe.errors")
+        .attr("one_line")(error.value(), trace, module)
+        .cast<std::string>();
+  } catch (py::error_already_set&) {  // its own __str__ raises
+    return py::str(py::type::handle_of(error.value()).attr("__name__"));
+  }
+}
+
+void SetPlace(int rank, int workers) {
+  const py::module_ caffe = py::module_::import("caffe.pycaffe");
+  caffe.attr("set_solver_rank")(rank);
+  caffe.attr("set_solver_count")(workers);
 }
 
 void ThrowIfError(const absl::Status& status) {
@@ -166,4 +185,5 @@ PYBIND11_MODULE(_caffe, module) {
   BindNets(module, session);
   BindSolvers(module, session);
   BindTables(module);
+  BindPrograms(module);
 }

@@ -155,7 +155,6 @@ NetPtr MakeNet(const std::shared_ptr<Session>& session,
   std::unique_ptr<Net> net = ValueOrThrow(Unlocked([&] {
     return Net::Create(read.param, session->layers(), device, options);
   }));
-  JoinPythonLayers(*net);
   if (!weights.is_none()) {
     const std::string path = PathOf(weights);
     ThrowIfError(Unlocked([&] { return LoadFile(*net, path); }));

@@ -10,22 +10,9 @@ namespace {
 
 // What an array of a layer keeps alive; members go from the last to the first.
 struct LayerHold {
-  std::shared_ptr<Session> session;
+  std::shared_ptr<const void> owner;
   std::shared_ptr<const void> memory;
 };
-
-// Runs `call` under the global lock; what Python raises becomes a status.
-template <class F>
-absl::Status Locked(F&& call) {
-  py::gil_scoped_acquire lock;
-  try {
-    return call();
-  } catch (py::error_already_set& error) {
-    return Pending(error);
-  } catch (const std::exception& error) {  // pybind11's own: casts
-    return absl::InvalidArgumentError(error.what());
-  }
-}
 
 void* Mutable(const void* raw) { return const_cast<void*>(raw); }
 
@@ -40,7 +27,7 @@ py::array LayerBlob::View(HostView& bound, Own& own) {
   if (floats != nullptr)
     return MakeArray(
         shape_, floats,
-        std::make_shared<LayerHold>(LayerHold{session_, bound.hold()}));
+        std::make_shared<LayerHold>(LayerHold{owner_, bound.hold()}));
   if (own == nullptr || own->size() != shape_.count())
     own = std::make_shared<std::vector<float>>(shape_.count());
   return MakeArray(shape_, own->data(), own);
@@ -72,11 +59,33 @@ std::vector<float> LayerBlob::TakeOwnData() {
 
 void LayerBlobs::Add(const Shape& shape) {
   if (!open_) throw py::value_error("blobs are added in setup(), not later");
-  blobs_.push_back(std::make_shared<LayerBlob>(session_));
+  blobs_.push_back(std::make_shared<LayerBlob>(owner_));
   blobs_.back()->Reshape(shape);
 }
 
 // ---- PythonLayer ----
+
+template <class F>
+absl::Status PythonLayer::Locked(F&& call) const {
+  py::gil_scoped_acquire lock;
+  try {
+    return call();
+  } catch (py::error_already_set& error) {
+    return Raised(error);
+  } catch (const std::exception& error) {  // pybind11's own: casts
+    return absl::InvalidArgumentError(error.what());
+  }
+}
+
+absl::Status PythonLayer::Raised(py::error_already_set& error) const {
+  const absl::Status status =
+      error.matches(PyExc_KeyboardInterrupt)
+          ? absl::AbortedError("interrupted")
+          : absl::InvalidArgumentError(
+                OneLine(error, layer_param().python_param().module()));
+  if (raised_ == RaisedIn::kPython) error.restore();
+  return status;
+}
 
 PythonLayer::~PythonLayer() {
   if (!Py_IsInitialized()) return;
@@ -92,7 +101,7 @@ PythonLayer::~PythonLayer() {
 py::list PythonLayer::MakeBlobs(int count, Blobs& blobs) const {
   py::list list;
   for (int i = 0; i < count; ++i) {
-    blobs.push_back(std::make_shared<LayerBlob>(session_));
+    blobs.push_back(std::make_shared<LayerBlob>(owner_));
     list.append(std::shared_ptr<PyBlob>(blobs.back()));
   }
   return list;
@@ -104,7 +113,7 @@ void PythonLayer::MakeInstance() {
       py::module_::import(param.module().c_str()).attr(param.layer().c_str());
   // Settings are there before __init__, which may read them.
   instance_ = type.attr("__new__")(type);
-  params_ = std::make_shared<LayerBlobs>(session_);
+  params_ = std::make_shared<LayerBlobs>(owner_);
   instance_.attr("param_str") = param.param_str();
   instance_.attr("param_str_") = param.param_str();
   instance_.attr("phase") = static_cast<int>(phase());
@@ -130,8 +139,8 @@ absl::Status PythonLayer::SetUp(absl::Span<const Shape> bottom) {
     for (const std::shared_ptr<LayerBlob>& blob : params_->blobs()) {
       ParamDeclaration declaration;
       declaration.shape = blob->shape();
+      declaration.values = blob->TakeOwnData();
       DeclareParam(std::move(declaration));
-      initial_.push_back(blob->TakeOwnData());
     }
     return absl::OkStatus();
   });
@@ -281,36 +290,13 @@ absl::Status PythonLayer::Backward(StepContext& step,
   return Locked([&]() { return CallBackward(step, args); });
 }
 
-void PythonLayer::Join(Net& net, int layer) {
-  net_ = &net;
-  for (size_t i = 0; i < initial_.size(); ++i) {
-    const int param = net.param_of(layer, static_cast<int>(i));
-    // A shared parameter begins as its owner says, one with blobs in the
-    // prototxt as those do.
-    if (net.params()[param].layer != layer || layer_param().blobs_size() > 0)
-      continue;
-    std::copy(initial_[i].begin(), initial_[i].end(),
-              net.param_data(param).begin());
-  }
-  if (!initial_.empty()) net.WeightsChanged();
-  initial_.clear();
-}
-
-void JoinPythonLayers(Net& net) {
-  for (int i = 0; i < net.num_layers(); ++i) {
-    auto* layer = dynamic_cast<PythonLayer*>(&net.mutable_layer(i));
-    if (layer != nullptr) layer->Join(net, i);
-  }
-}
-
-absl::Status RegisterPythonLayer(const std::shared_ptr<Session>& session,
+absl::Status RegisterPythonLayer(const PythonSurroundings& surroundings,
                                  LayerRegistry& registry) {
-  // The registry is the session's: no circle.
-  const std::weak_ptr<Session> owner = session;
   const LayerFactory make =
-      [owner](const caffe::LayerParameter& param, const LayerContext& context)
+      [surroundings](const caffe::LayerParameter& param,
+                     const LayerContext& context)
       -> absl::StatusOr<std::unique_ptr<Layer>> {
-    return std::make_unique<PythonLayer>(param, context, owner.lock());
+    return std::make_unique<PythonLayer>(param, context, surroundings);
   };
   RETURN_IF_ERROR(registry.Register("Python", DeviceType::kCpu, make));
   return registry.Register("Python", DeviceType::kCuda, make);

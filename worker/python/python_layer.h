@@ -17,8 +17,9 @@ namespace cssp::python {
 // Thread-confined: whoever holds the global lock.
 class LayerBlob final : public PyBlob {
  public:
-  explicit LayerBlob(std::shared_ptr<Session> session)
-      : session_(std::move(session)) {}
+  // `owner` keeps the memory's device.
+  explicit LayerBlob(std::shared_ptr<const void> owner)
+      : owner_(std::move(owner)) {}
 
   Shape shape() const override { return shape_; }
   py::array data() override { return View(data_, own_data_); }
@@ -39,7 +40,7 @@ class LayerBlob final : public PyBlob {
   using Own = std::shared_ptr<std::vector<float>>;
   py::array View(HostView& bound, Own& own);
 
-  const std::shared_ptr<Session> session_;  // owns the memory's device
+  const std::shared_ptr<const void> owner_;
   Shape shape_, bound_shape_;
   HostView data_, diff_;
   Own own_data_, own_diff_;
@@ -48,8 +49,8 @@ class LayerBlob final : public PyBlob {
 // A Python layer's parameters: a sequence that setup() adds to.
 class LayerBlobs {
  public:
-  explicit LayerBlobs(std::shared_ptr<Session> session)
-      : session_(std::move(session)) {}
+  explicit LayerBlobs(std::shared_ptr<const void> owner)
+      : owner_(std::move(owner)) {}
   void Add(const Shape& shape);
   const std::vector<std::shared_ptr<LayerBlob>>& blobs() const {
     return blobs_;
@@ -57,9 +58,22 @@ class LayerBlobs {
   void Close() { open_ = false; }
 
  private:
-  const std::shared_ptr<Session> session_;
+  const std::shared_ptr<const void> owner_;
   std::vector<std::shared_ptr<LayerBlob>> blobs_;
   bool open_ = true;
+};
+
+// Who hears of what a layer raises, besides the status.
+enum class RaisedIn {
+  kPython,   // it stays pending on the thread (bindings.h)
+  kProgram,  // nobody: a program's net
+};
+
+// What runs a Python layer's net.
+struct PythonSurroundings {
+  // Keeps the net's device; whoever holds an array of a layer keeps it.
+  std::weak_ptr<const void> owner;
+  RaisedIn raised = RaisedIn::kPython;
 };
 
 // Calls an instance of python_param's class:
@@ -68,7 +82,7 @@ class LayerBlobs {
 //   forward(bottom, top), backward(top, propagate_down, bottom)
 // Both of the former may reshape tops as the bottoms' values ask for: the net
 // is then planned anew behind this layer (worker/net/replan.h). What Python
-// raises stays pending on the thread (bindings.h).
+// raises is InvalidArgument with file, line and text.
 //
 // In a net on a GPU it sees host mirrors (worker/net/host_view.h): Python runs
 // on the processor wherever the net does.
@@ -77,9 +91,10 @@ class LayerBlobs {
 class PythonLayer final : public Layer {
  public:
   PythonLayer(caffe::LayerParameter param, const LayerContext& context,
-              std::shared_ptr<Session> session)
+              PythonSurroundings surroundings)
       : Layer(std::move(param), context.phase),
-        session_(std::move(session)),
+        owner_(surroundings.owner.lock()),
+        raised_(surroundings.raised),
         device_(*context.device) {}
   ~PythonLayer() override;
 
@@ -96,13 +111,14 @@ class PythonLayer final : public Layer {
   int max_tops() const override { return -1; }
 
   py::object instance() const { return instance_; }
-  // Once the net is made, by who made it: its parameters get the values that
-  // setup() gave them, and arrays will keep its memory.  Takes no lock.
-  void Join(Net& net, int layer);
 
  private:
   using Blobs = std::vector<std::shared_ptr<LayerBlob>>;
 
+  // Runs `call` under the global lock; what Python raises becomes a status.
+  template <class F>
+  absl::Status Locked(F&& call) const;
+  absl::Status Raised(py::error_already_set& error) const;
   py::list MakeBlobs(int count, Blobs& blobs) const;
   void MakeInstance();
   void SetBottomShapes(absl::Span<const Shape> shapes) const;
@@ -120,15 +136,13 @@ class PythonLayer final : public Layer {
   absl::Status HandOver(StepContext& step, absl::Span<const Tensor> top);
   bool is_source() const { return layer_param().bottom_size() == 0; }
 
-  // The net that this layer is part of is null while it is being made.
   HostPass NewPass(StepContext& step) const {
-    return {device_, step.stream(), net_ != nullptr ? net_->memory() : nullptr};
+    return {device_, step.stream(), step.memory()};
   }
 
-  const std::shared_ptr<Session> session_;
+  const std::shared_ptr<const void> owner_;
+  const RaisedIn raised_;
   Device& device_;
-  Net* net_ = nullptr;
-  std::vector<std::vector<float>> initial_;  // per parameter, from setup()
   py::object instance_;
   std::shared_ptr<LayerBlobs> params_;
   Blobs bottom_, top_;
@@ -139,10 +153,7 @@ class PythonLayer final : public Layer {
   std::vector<std::vector<float>> results_;   // to be handed over
 };
 
-// Joins every Python layer of a new net; before weights are loaded.
-void JoinPythonLayers(Net& net);
-
-absl::Status RegisterPythonLayer(const std::shared_ptr<Session>& session,
+absl::Status RegisterPythonLayer(const PythonSurroundings& surroundings,
                                  LayerRegistry& registry);
 
 }  // namespace cssp::python

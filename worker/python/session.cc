@@ -13,7 +13,7 @@ absl::StatusOr<std::shared_ptr<Session>> Session::Create() {
   auto session = std::shared_ptr<Session>(new Session());
   RETURN_IF_ERROR(RegisterCpuLayers(session->layers_));
   RETURN_IF_ERROR(RegisterCudaLayers(session->layers_));
-  RETURN_IF_ERROR(RegisterPythonLayer(session, session->layers_));
+  RETURN_IF_ERROR(RegisterPythonLayer({.owner = session}, session->layers_));
   session->set_seed(-1);
   return session;
 }

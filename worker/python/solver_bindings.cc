@@ -10,7 +10,6 @@
 #include "common/base/status_macros.h"
 #include "common/model_file/prototxt.h"
 #include "worker/python/bindings.h"
-#include "worker/python/python_layer.h"
 #include "worker/solver/job_worker.h"
 #include "worker/solver/solver.h"
 #include "worker/sync/job_session.h"
@@ -47,7 +46,7 @@ class SolverHandle final : public SolverActions {
     net_->net().WeightsChanged();  // arrays of them are in Python's hands
     const absl::Status status = Unlocked(call);
     in_use_.reset();
-    if (!status.ok()) Leave(std::string(status.message()));
+    if (!status.ok()) Leave(status);
     ThrowIfError(status);
   }
 
@@ -57,8 +56,8 @@ class SolverHandle final : public SolverActions {
  private:
   std::function<absl::Status()> Caller(py::object callback);
   void HandOut(uint64_t seed);
-  // Tells the job why this worker goes (empty: done).  Once.
-  void Leave(const std::string& reason);
+  // Tells the job why this worker goes (OK: done).  Once.
+  void Leave(const absl::Status& why);
 
   const std::shared_ptr<Session> session_;  // destroyed last
   std::unique_ptr<JobSession> job_;         // null: in this process
@@ -88,9 +87,6 @@ absl::Status SolverHandle::Init(caffe::SolverParameter param,
                                            *device, options);
                    }));
   solver_ = own_.get();
-  JoinPythonLayers(solver_->net());
-  for (const std::unique_ptr<Net>& test : solver_->test_nets())
-    JoinPythonLayers(*test);
   for (const std::string& file : solver_->param().weights())
     RETURN_IF_ERROR(solver_->LoadWeights(file));
   HandOut(options.seed);
@@ -103,15 +99,18 @@ absl::Status SolverHandle::Join(const JobSessionOptions& options) {
   ASSIGN_OR_RETURN(worker.device, session_->device());
   worker.actions = this;
   worker.keep_blobs = true;
-  worker.on_net = JoinPythonLayers;
   worker.on_start = [](const std::string& line) { LOG(INFO) << line; };
   const absl::Status joined = Unlocked([&]() -> absl::Status {
     ASSIGN_OR_RETURN(job_, JobSession::Join(options));
+    {
+      py::gil_scoped_acquire lock;
+      SetPlace(job_->joined().rank(), job_->spec().workers());
+    }
     ASSIGN_OR_RETURN(trainer_, JobTrainer::Create(*job_, worker));
     return absl::OkStatus();
   });
   if (!joined.ok()) {
-    Leave(std::string(joined.message()));
+    Leave(joined);
     return joined;
   }
   solver_ = &trainer_->solver();
@@ -128,14 +127,14 @@ void SolverHandle::HandOut(uint64_t seed) {
 
 absl::Status SolverHandle::Solve() {
   RETURN_IF_ERROR(solver_->Solve());
-  Leave("");
+  Leave(absl::OkStatus());
   return absl::OkStatus();
 }
 
-void SolverHandle::Leave(const std::string& reason) {
+void SolverHandle::Leave(const absl::Status& why) {
   if (job_ == nullptr || left_) return;
   left_ = true;
-  job_->Leave(reason);
+  job_->Leave(why);
 }
 
 SolverAction SolverHandle::Poll() {

@@ -421,7 +421,7 @@ absl::Status RunEvaluator(JobSession& session,
         Evaluator::Create(session, options);
     status = evaluator.ok() ? (*evaluator)->Run() : evaluator.status();
   }
-  session.Leave(status.ok() ? "" : std::string(status.message()));
+  session.Leave(status);
   return status;
 }
 

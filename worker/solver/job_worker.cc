@@ -144,7 +144,6 @@ absl::StatusOr<std::unique_ptr<JobTrainer>> JobTrainer::Create(
 absl::Status JobTrainer::Begin() {
   const int rank = session_.joined().rank();
   Net& net = solver_->net();
-  if (options_.on_net) options_.on_net(net);
   InitialState initial;
   const bool initialises = rank == 0 && !session_.joined().initialised();
   if (initialises) {
@@ -273,7 +272,7 @@ absl::Status RunJobWorker(JobSession& session,
     absl::SleepFor(kRejoinPause * futile);
   }
   trainer.reset();
-  session.Leave(trained.ok() ? "" : std::string(trained.message()));
+  session.Leave(trained);
   return trained;
 }
 

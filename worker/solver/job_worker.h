@@ -46,9 +46,6 @@ struct JobWorkerOptions {
   bool sync_layers = false;               // see NetOptions
   // Called once with a line on how this worker is connected; may be empty.
   std::function<void(const std::string&)> on_start;
-  // Called once with the new net, before anything reads its weights; may be
-  // empty.
-  std::function<void(Net&)> on_net;
   bool keep_blobs = false;                // for a program that looks at them
 };
 

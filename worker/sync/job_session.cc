@@ -348,12 +348,14 @@ absl::Status JobSession::AwaitRelease() {
   return back ? absl::AbortedError(failure.message()) : absl::OkStatus();
 }
 
-void JobSession::Leave(const std::string& failed) {
+void JobSession::Leave(const absl::Status& why) {
   control::WorkerReport report;
-  if (failed.empty()) {
+  if (why.ok()) {
     report.set_done(true);
+  } else if (absl::IsInvalidArgument(why) && !options_.evaluator) {
+    report.set_wrong(std::string(why.message()));
   } else {
-    report.set_failed(failed);
+    report.set_failed(std::string(why.message()));
   }
   leaving_ = true;
   Report(std::move(report));

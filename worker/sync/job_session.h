@@ -91,8 +91,10 @@ class JobSession {
   // back.  Aborted: it must declare anew and go on (if need be it has joined
   // again).
   absl::Status AwaitRelease() ABSL_LOCKS_EXCLUDED(mu_);
-  // Reports the end (`failed` empty: trained to the end) and closes the lease.
-  void Leave(const std::string& failed) ABSL_LOCKS_EXCLUDED(mu_);
+  // Reports the end (OK: trained to the end) and closes the lease.  A worker
+  // that trained and then failed by InvalidArgument, where the net, its data or
+  // a layer's code is wrong, takes the job along: no other would fare better.
+  void Leave(const absl::Status& why) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   JobSession(JobSessionOptions options,

@@ -284,7 +284,7 @@ absl::Status TableSession::Finish() {
                  absl::StrCat("last tick to ", shards_[i]->address())));
   }
   finished_ = true;
-  session_->Leave("");
+  session_->Leave(absl::OkStatus());
   return absl::OkStatus();
 }
 

@@ -9,7 +9,8 @@ import caffe
 class Points(caffe.Layer):
     """Tops x (batch x n) and y (batch x 1): y = slope . x + offset + noise.
 
-    param_str is JSON: batch, slope (n numbers), offset, noise, seed.
+    param_str is JSON: batch, slope (n numbers), offset, noise, seed. Every worker
+    of a job has points of its own.
     """
 
     def setup(self, bottom, top):
@@ -17,7 +18,7 @@ class Points(caffe.Layer):
         self.batch = settings["batch"]
         self.slope = np.array(settings["slope"], np.float32)
         self.offset, self.noise = settings["offset"], settings["noise"]
-        self.random = np.random.RandomState(settings["seed"])
+        self.random = np.random.RandomState(settings["seed"] + caffe.solver_rank())
 
     def reshape(self, bottom, top):
         top[0].reshape(self.batch, len(self.slope))

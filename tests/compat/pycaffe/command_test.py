@@ -69,6 +69,51 @@ class Command(programs.ProgramTest):
         self.assertEqual(len(list(self.work.glob(states))), 2)
         self.assertIn("Optimization stopped early.", log.read_text())
 
+    def test_flags_are_the_same(self):
+        alone = self.run_program(CAFFE, "--help")[0]
+        inside = self.run_program(
+            sys.executable, "-m", "caffe.programs", CAFFE, "--help",
+            env={"PYTHONPATH": f"{programs.BUILD}/python", "OMP_WAIT_POLICY": "passive"})[0]
+        self.assertEqual(alone, inside)
+        for flag in ("deterministic", "math", "sync_layers", "data_threads", "server_program"):
+            self.assertIn(f"--{flag}", inside)
+        (self.work / "solver.prototxt").write_text(SOLVER.replace("max_iter: 200", "max_iter: 2"))
+        log = self.caffe("train", "-solver=solver.prototxt", "--deterministic", "--math=tf32",
+                         "--sync_layers", "--data_threads=1", "--threads=1", "--staleness=1")
+        self.assertIn("--staleness only matter", log)
+        self.assertIn("1 thread", log)
+        log = self.caffe("train", "-solver=solver.prototxt", "--math=fp64", rc=2)
+        self.assertIn("--math", log)
+
+    def test_as_a_module(self):
+        done = self.run_program(sys.executable, "-m", "caffe", "time", f"--model={NET}",
+                                "--iterations=1",
+                                env={"PYTHONPATH": f"{programs.BUILD}/python:"
+                                                   f"{self.env['PYTHONPATH']}"})
+        self.assertIn("Average Forward-Backward", done[1])
+
+    def test_layers_beside_the_model(self):
+        for name in ("points.py", "pyloss.py"):
+            (self.work / name).write_text((ROOT / "examples/pycaffe/layers" / name).read_text())
+        (self.work / "net.prototxt").write_text(NET.read_text())
+        (self.work / "elsewhere").mkdir()
+        _, log = self.run_program(CAFFE, "time", "--model=../net.prototxt", "--iterations=1",
+                                  cwd=self.work / "elsewhere")
+        self.assertIn("Average Forward-Backward", log)
+
+    def test_what_a_layer_raises(self):
+        (self.work / "broken.py").write_text(
+            "import caffe\n\nclass Broken(caffe.Layer):\n    def reshape(self, bottom, top):\n"
+            "        raise LookupError('not here')\n")
+        (self.work / "broken.prototxt").write_text(
+            'layer { name: "b" type: "Python" top: "b" '
+            'python_param { module: "broken" layer: "Broken" } }')
+        log = self.caffe("time", "-model=broken.prototxt", rc=2)
+        self.assertEqual([line for line in log.splitlines() if line.startswith("caffe: ")],
+                         ["caffe: broken.prototxt: layer 'b' (Python): "
+                          f"{self.work}/broken.py:5: LookupError: not here"])
+        self.assertNotIn("Traceback", log)
+
     def test_mistakes(self):
         (self.work / "solver.prototxt").write_text(SOLVER)
         for arguments, says in (

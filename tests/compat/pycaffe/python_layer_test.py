@@ -45,7 +45,8 @@ class PythonLayers(PycaffeTest):
                 self.net(DATA + python("bad", "data", "top", "Raises",
                                        f'param_str: "{where}"')).forward()
             notes = "".join(getattr(caught.exception, "__notes__", []))
-            self.assertIn("layer 'bad' (Python)", notes)
+            self.assertRegex(notes, r"layer 'bad' \(Python\): .*/python_layers\.py:\d+: "
+                             f"{error.__name__}: ")
         net = self.net(DATA + python("bad", "data", "top", "Raises"))
         net.forward()
         with self.assertRaises(ZeroDivisionError):

@@ -119,6 +119,8 @@ class Solver:
     def add_callback(self, on_start: Optional[Callable[[], Any]] = ...,
                      on_gradients_ready: Optional[Callable[[], Any]] = ...) -> None: ...
 
+def run_program(path: str, args: List[str]) -> int: ...
+
 class TableSession:
     def __init__(self, coordinator: str, job: str, token: str = ..., rank: int = ...,
                  timeout: float = ..., eager: bool = ...,

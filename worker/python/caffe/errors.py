@@ -1,5 +1,7 @@
 """The exception that what goes wrong inside a net or a solver becomes."""
 import re
+import sys
+import traceback
 
 _PLACE = re.compile(r"^(?P<file>[^:\n]+):(?P<line>\d+):(?:\d+:)? ")
 _FILE = re.compile(r"^(?P<file>[^:'\n]+): ")
@@ -20,6 +22,21 @@ class Error(RuntimeError):
         self.file = file
         self.line = line
         self.layer = layer
+
+
+def one_line(error, trace, module=""):
+    """'layers.py:31: ValueError: text' for what was raised: the last place in
+    `module`'s file that it came through, else where it was raised."""
+    frames = traceback.extract_tb(trace)
+    file = getattr(sys.modules.get(module), "__file__", None)
+    own = [frame for frame in frames if frame.filename == file] or frames
+    place = f"{own[-1].filename}:{own[-1].lineno}: " if own else ""
+    if isinstance(error, SyntaxError) and error.filename:
+        place = f"{error.filename}:{error.lineno}: "
+    text = " ".join([f"{type(error).__name__}:", *str(error).split()])
+    if isinstance(error, ModuleNotFoundError) and error.name == module:
+        text += "; is its folder in PYTHONPATH?"
+    return place + text[:1000].rstrip(":")
 
 
 def from_status(code, message):

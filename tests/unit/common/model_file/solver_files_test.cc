@@ -104,6 +104,23 @@ TEST(InlineNetsTest, ReplacesPathsByNetsInCaffesOrder) {
   EXPECT_EQ(solver.SerializeAsString(), once);
 }
 
+TEST(HasPythonLayersTest, LooksIntoEveryNet) {
+  const caffe::SolverParameter none;
+  EXPECT_FALSE(HasPythonLayers(none));
+  caffe::NetParameter net;
+  net.add_layer()->set_type("ReLU");
+  EXPECT_FALSE(HasPythonLayers(net));
+  net.add_layer()->set_type("Python");
+  EXPECT_TRUE(HasPythonLayers(net));
+  caffe::SolverParameter solvers[3];
+  *solvers[0].mutable_net_param() = net;
+  *solvers[1].mutable_train_net_param() = net;
+  solvers[2].add_test_net_param();
+  *solvers[2].add_test_net_param() = net;
+  for (const caffe::SolverParameter& solver : solvers)
+    EXPECT_TRUE(HasPythonLayers(solver));
+}
+
 TEST(InlineNetsTest, AnErrorNamesTheNetsFileAndChangesNothing) {
   const ScratchFolder folder;
   folder.Write("good.prototxt", "name: 'good'");

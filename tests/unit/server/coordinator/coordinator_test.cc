@@ -5,9 +5,11 @@
 namespace cssp {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 using testing::SizeIs;
 
 using CoordinatorTest = Cluster;
@@ -228,6 +230,34 @@ TEST_F(CoordinatorTest, TheLastWorkersDeathFailsTheJob) {
   EXPECT_THAT(status.message(), HasSubstr("worker 0"));
   coordinator->Step();
   EXPECT_THAT(shards[1]->closed, ElementsAre(job));
+}
+
+TEST_F(CoordinatorTest, WhatIsWrongForEveryWorkerFailsTheJob) {
+  for (const bool wait : {false, true}) {
+    control::JobSpec spec = Spec(2);
+    spec.set_wait_for_dead(wait);
+    Run(spec);
+    control::WorkerReport wrong = ReportOf(1);
+    wrong.set_wrong("net: layer 'a' (Python): a.py:3: ValueError:\nno");
+    ASSERT_TRUE(coordinator->Report(wrong).ok());
+    const control::JobStatus status = Describe();
+    EXPECT_EQ(status.state(), control::JOB_FAILED);
+    EXPECT_THAT(status.message(),
+                AllOf(HasSubstr("): net: layer 'a' (Python): a.py:3"),
+                      HasSubstr("worker 1 ("),
+                      Not(HasSubstr("\n"))));
+    EXPECT_EQ(status.workers(1).state(), "dead");
+  }
+}
+
+TEST_F(CoordinatorTest, WhoIsWrongAndDoesNotTrainFailsAlone) {
+  Run(Spec(2));
+  ASSERT_TRUE(Join(-1, control::ROLE_EVALUATOR).ok());
+  Lease(kEvaluatorRank);
+  control::WorkerReport wrong = ReportOf(kEvaluatorRank);
+  wrong.set_wrong("no such module");
+  ASSERT_TRUE(coordinator->Report(wrong).ok());
+  EXPECT_EQ(State(), control::JOB_RUNNING);
 }
 
 TEST_F(CoordinatorTest, DeathBeforeTrainingFailsTheJobWithItsReason) {

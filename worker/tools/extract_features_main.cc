@@ -56,7 +56,7 @@ absl::Status Extract(const std::vector<std::string>& words) {
         "the number of batches must be a number, not '", words[4], "'"));
   ASSIGN_OR_RETURN(options.format, ParseBaseFormat(words[5]));
   ASSIGN_OR_RETURN(const std::string gpu, GpuOf(words));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Compute> compute,
+  ASSIGN_OR_RETURN(const std::shared_ptr<Compute> compute,
                    MakeCompute({.gpu = gpu, .threads = ComputeThreads(0, 1)}));
   ASSIGN_OR_RETURN(const caffe::NetParameter param, ReadNet(words[1]));
   NetOptions net_options;

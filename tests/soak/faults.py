@@ -43,7 +43,7 @@ def main():
                 if not options.keep_going:
                     break
                 continue
-            print(f"{name}: {len(times)} injections, recovery median "
+            print(f"{name}: {len(times)} injections, stood still: median "
                   f"{statistics.median(times):.2f} s, longest {max(times):.2f} s", flush=True)
         session.close()
     return 1 if broken else 0

@@ -84,9 +84,11 @@ class Process:
 
 
 class Watch:
-    """The job's events, by psctl watch."""
+    """The job's events, by psctl watch. `still`: the longest that the job was not
+    heard to move, in seconds, once it trained."""
 
     def __init__(self, coordinator, job, log, prefix=()):
+        self.still, self.moved = 0.0, None
         self.clock, self.state, self.notes, self.checkpoints = 0, "", [], []
         self.message = ""
         self.popen = subprocess.Popen(
@@ -98,6 +100,10 @@ class Watch:
     def read(self):
         for line in self.popen.stdout:
             event = json.loads(line)
+            if "progress" in event or "status" in event and self.moved:
+                now = time.monotonic()
+                self.still = max(self.still, now - (self.moved or now))
+                self.moved = now
             if "progress" in event:
                 self.clock = int(event["progress"].get("clock", 0)) + 1
             if "note" in event:
@@ -287,12 +293,6 @@ def model_bytes(stem):
     stem = pathlib.Path(stem)
     return [stem.with_name(stem.name + end).read_bytes()
             for end in (".caffemodel", ".solverstate")]
-
-
-def recovery_seconds(notes):
-    """Of 'after 0.25 s: ...', the longest."""
-    times = [float(note.split()[1]) for note in notes if note.startswith("after ")]
-    return max(times, default=0.0)
 
 
 def seeded(seed):

@@ -170,7 +170,6 @@ absl::Status Solver::TakeMemberships() {
       RETURN_IF_ERROR(deals_->AddDeal(order.effective_clock(), shares));
   }
   return absl::OkStatus();
-  return absl::OkStatus();
 }
 
 absl::Status Solver::ApplyUpdate() {

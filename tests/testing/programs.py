@@ -40,6 +40,18 @@ def unpacked_dir(*sets):
     return pathlib.Path(target)
 
 
+# Of jobs whose clocks are made of a straggler's sleep.
+SLEEPER_NET = """name: "sleeper"
+layer { name: "data" type: "DummyData" top: "data" top: "label"
+  dummy_data_param {
+    shape { dim: 2 dim: 8 } shape { dim: 2 }
+    data_filler { type: "gaussian" } data_filler { type: "constant" value: 1 } } }
+layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip"
+  inner_product_param { num_output: 4 weight_filler { type: "xavier" } } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
+"""
+
+
 class ProgramTest(unittest.TestCase):
     """A temporary folder per class; processes started here die with the test."""
 

@@ -20,16 +20,6 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from testing import programs  # noqa: E402
 from testing.programs import BIN  # noqa: E402
 
-NET = """name: "sleeper"
-layer { name: "data" type: "DummyData" top: "data" top: "label"
-  dummy_data_param {
-    shape { dim: 2 dim: 8 } shape { dim: 2 }
-    data_filler { type: "gaussian" } data_filler { type: "constant" value: 1 } } }
-layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip"
-  inner_product_param { num_output: 4 weight_filler { type: "xavier" } } }
-layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
-"""
-
 # Speed-up over s=0 in virtual time, P=4, by staleness.
 TABLE = {
     "rotating:4": {1: 2.00, 2: 2.29, 4: 2.29, 8: 2.29},
@@ -61,7 +51,7 @@ class Bench(programs.ProgramTest):
 
     def compare(self, what, straggler, arms, virtual):
         """`arms`: name -> flags, the plain one first; gives the ratio."""
-        (self.work / "net.prototxt").write_text(NET)
+        (self.work / "net.prototxt").write_text(programs.SLEEPER_NET)
         _, coordinator = self.start_servers(2, tag=what)
         rates = {name: [] for name in arms}
         for round_ in range(self.rounds):

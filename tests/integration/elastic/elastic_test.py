@@ -10,15 +10,6 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from testing import programs  # noqa: E402
 from testing.programs import BIN, wait_for  # noqa: E402
 
-NET = """name: "sleeper"
-layer { name: "data" type: "DummyData" top: "data" top: "label"
-  dummy_data_param {
-    shape { dim: 2 dim: 8 } shape { dim: 2 }
-    data_filler { type: "gaussian" } data_filler { type: "constant" value: 1 } } }
-layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip"
-  inner_product_param { num_output: 4 weight_filler { type: "xavier" } } }
-layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
-"""
 SOLVER = """net: "net.prototxt" base_lr: 0.01 lr_policy: "fixed" max_iter: %d
 snapshot_after_train: false snapshot_prefix: "%s" solver_mode: CPU
 """
@@ -28,7 +19,7 @@ class Elastic(programs.ProgramTest):
     CLOCKS = 1000  # of the job that workers join and leave: 10 s and more
 
     def setUp(self):
-        (self.work / "net.prototxt").write_text(NET)
+        (self.work / "net.prototxt").write_text(programs.SLEEPER_NET)
         _, self.coordinator = self.start_servers(2, tag=self._testMethodName)
 
     def psctl(self, *arguments, rc=0):

@@ -43,6 +43,8 @@ case $sanitize in
     ctest_args+=(-L 'unit|sim') ;;
   *) echo "run.sh: --sanitize takes address,undefined or thread" >&2; exit 2 ;;
 esac
+# Ten times slower and more: fewer of the simulated schedules.
+[ -n "$sanitize" ] && export CSSP_SIM_SCHEDULES=${CSSP_SIM_SCHEDULES:-10000}
 [ -n "$sanitize" ] && cmake_args+=("-DCSSP_SANITIZE=$sanitize" -DCMAKE_BUILD_TYPE=RelWithDebInfo
   '-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1 -DNDEBUG')
 if [ -n "$lint" ]; then

@@ -127,7 +127,7 @@ class Elastic(programs.ProgramTest):
         try:
             self.assertTrue(wait_for(
                 lambda: any(f"pid {pid}) at clock" in n and "holds back worker 0" in n
-                            for n in self.notes()), 8), self.notes())
+                            for n in self.notes()), 30), self.notes())
         finally:
             os.kill(pid, signal.SIGCONT)
         self.finish()

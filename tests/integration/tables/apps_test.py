@@ -1,5 +1,5 @@
-"""The programs of examples/ssp_tables: they converge, within the bound, and a bound of two
-clocks takes the waiting for a rotating straggler away."""
+"""The programs of examples/ssp_tables converge, exact and two clocks stale, beside a
+rotating straggler.  (How much waiting the two clocks take away: examples/ssp_tables.)"""
 import csv
 import pathlib
 import sys
@@ -19,7 +19,7 @@ PROGRAMS = [
 
 class Apps(ProgramTest):
     def run_app(self, coordinator, app, table, staleness):
-        """(objectives by clock, seconds from the first to the last clock)"""
+        """The objective by clock."""
         tag = f"{app}-{staleness}"
         token, job = self.work / f"{tag}.token", self.work / f"{tag}.job"
         self.run_program(BIN / "psctl", f"--coordinator={coordinator}", "submit", "--launch=none",
@@ -35,20 +35,15 @@ class Apps(ProgramTest):
             with open(self.work / f"{tag}-{rank}.csv", encoding="utf-8") as file:
                 rows.append([{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)])
         self.assertEqual([len(r) for r in rows], [CLOCKS] * WORKERS)
-        objective = [sum(r[c]["objective"] for r in rows) for c in range(CLOCKS)]
-        ends = [max(r[c]["seconds"] for r in rows) for c in range(CLOCKS)]
-        return objective, ends[-1] - ends[0]
+        return [sum(r[c]["objective"] for r in rows) for c in range(CLOCKS)]
 
-    def test_they_converge_and_staleness_takes_the_waiting_away(self):
+    def test_they_converge(self):
         _, coordinator = self.start_servers(2)
         for app, table, share in PROGRAMS:
-            with self.subTest(app=app):
-                exact, slow = self.run_app(coordinator, app, table, 0)
-                self.assertLess(exact[-1], share * exact[0])
-                stale, fast = self.run_app(coordinator, app, table, 2)
-                self.assertLess(stale[-1], share * stale[0])
-                # 2.29 in virtual time; a busy machine takes some of it.
-                self.assertGreater(slow / fast, 1.4)
+            for staleness in (0, 2):
+                with self.subTest(app=app, staleness=staleness):
+                    objective = self.run_app(coordinator, app, table, staleness)
+                    self.assertLess(objective[-1], share * objective[0])
 
 
 if __name__ == "__main__":

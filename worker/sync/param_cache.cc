@@ -117,7 +117,7 @@ int64_t ParamCache::StalenessLocked(int64_t clock) const {
 
 absl::Status ParamCache::AwaitLocked(int chunk, int64_t clock,
                                      int64_t staleness, absl::Time deadline) {
-  const auto there = [&]() ABSL_SHARED_LOCKS_REQUIRED(mu_) {
+  const auto there = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     mu_.AssertHeld();
     return !failure_.ok() ||
            BestLocked(chunk, clock).FitFor(clock, staleness);

@@ -1,5 +1,6 @@
 #include "common/base/crc.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -11,6 +12,9 @@ namespace cssp {
 namespace {
 
 constexpr uint32_t kPolynomial = 0x82f63b78;  // reflected 0x1edc6f41
+constexpr size_t kLeastWide = 1024;  // bytes from which on folding pays
+// Copied, then read again from the first-level cache.
+constexpr size_t kStripe = 8192;
 
 constexpr std::array<uint32_t, 256> MakeTable() {
   std::array<uint32_t, 256> table{};
@@ -116,20 +120,36 @@ CSSP_WIDE inline __m512i WideFolded(__m512i lanes, __m512i by, __m512i next) {
                                    next, 0x96);  // exclusive or of three
 }
 
+// Bytes as they are read, and written to `*to` where there is one.
+template <bool kCopy>
+CSSP_WIDE inline __m512i WideLoad(const uint8_t* p, uint8_t* to) {
+  const __m512i bytes = _mm512_loadu_si512(p);
+  if (kCopy) _mm512_storeu_si512(to, bytes);
+  return bytes;
+}
+
 // Four times four lanes.  REQUIRES: size >= 256.
-CSSP_WIDE uint32_t Vpclmul(const uint8_t* p, size_t size, uint32_t crc) {
+template <bool kCopy>
+CSSP_WIDE uint32_t Vpclmul(const uint8_t* p, uint8_t* to, size_t size,
+                           uint32_t crc) {
   constexpr Fold kStep = FoldBy(256), kJoin = FoldBy(64);
+  constexpr size_t kWritten = kCopy ? 256 : 0;
   const __m512i by = _mm512_broadcast_i64x2(Constants(kStep));
   __m512i lanes[4];
-  for (int i = 0; i < 4; ++i) lanes[i] = _mm512_loadu_si512(p + 64 * i);
+  for (int i = 0; i < 4; ++i) {
+    lanes[i] = WideLoad<kCopy>(p + 64 * i, to + 64 * i);
+  }
   lanes[0] = _mm512_xor_si512(
       lanes[0],
       _mm512_zextsi128_si512(_mm_cvtsi32_si128(static_cast<int>(crc))));
-  for (p += 256, size -= 256; size >= 256; p += 256, size -= 256) {
+  p += 256, to += kWritten;
+  for (size -= 256; size >= 256; p += 256, to += kWritten, size -= 256) {
     for (int i = 0; i < 4; ++i) {
-      lanes[i] = WideFolded(lanes[i], by, _mm512_loadu_si512(p + 64 * i));
+      lanes[i] = WideFolded(lanes[i], by,
+                            WideLoad<kCopy>(p + 64 * i, to + 64 * i));
     }
   }
+  if (kCopy) std::memcpy(to, p, size);
   const __m512i join = _mm512_broadcast_i64x2(Constants(kJoin));
   __m512i sum = lanes[0];
   for (int i = 1; i < 4; ++i) sum = WideFolded(sum, join, lanes[i]);
@@ -141,6 +161,17 @@ CSSP_WIDE uint32_t Vpclmul(const uint8_t* p, size_t size, uint32_t crc) {
 
 #undef CSSP_WIDE
 
+uint32_t Wide(const uint8_t* p, size_t size, uint32_t crc) {
+  return Vpclmul<false>(p, nullptr, size, crc);
+}
+
+bool HasWide() {
+  return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul") &&
+         __builtin_cpu_supports("vpclmulqdq") &&
+         __builtin_cpu_supports("avx512f") &&
+         __builtin_cpu_supports("avx512dq");
+}
+
 using Function = uint32_t (*)(const uint8_t*, size_t, uint32_t);
 struct Version {
   Function run;
@@ -151,12 +182,9 @@ struct Version {
 std::array<Version, 3> MakeVersions() {
   const bool sse42 = __builtin_cpu_supports("sse4.2");
   const bool pclmul = sse42 && __builtin_cpu_supports("pclmul");
-  const bool wide = pclmul && __builtin_cpu_supports("vpclmulqdq") &&
-                    __builtin_cpu_supports("avx512f") &&
-                    __builtin_cpu_supports("avx512dq");
   const Version words = {sse42 ? Sse42 : Portable, 0};
-  const Version lanes = pclmul ? Version{Pclmul, 1024} : words;
-  return {wide ? Version{Vpclmul, 1024} : lanes, lanes, words};
+  const Version lanes = pclmul ? Version{Pclmul, kLeastWide} : words;
+  return {HasWide() ? Version{Wide, kLeastWide} : lanes, lanes, words};
 }
 
 #endif
@@ -172,6 +200,22 @@ uint32_t Crc32c(const void* data, size_t size, uint32_t crc) {
   }
 #endif
   return ~Portable(p, size, ~crc);
+}
+
+uint32_t CopyWithCrc32c(void* to, const void* from, size_t size) {
+  auto* out = static_cast<uint8_t*>(to);
+  const auto* in = static_cast<const uint8_t*>(from);
+#if defined(__x86_64__)
+  static const bool wide = HasWide();
+  if (wide && size >= kLeastWide) return ~Vpclmul<true>(in, out, size, ~0u);
+#endif
+  uint32_t crc = 0;
+  for (size_t at = 0; at < size; at += kStripe) {
+    const size_t bytes = std::min(kStripe, size - at);
+    std::memcpy(out + at, in + at, bytes);
+    crc = Crc32c(out + at, bytes, crc);
+  }
+  return crc;
 }
 
 }  // namespace cssp

@@ -11,6 +11,10 @@ namespace cssp {
 // instruction where the processor has it.
 uint32_t Crc32c(const void* data, size_t size, uint32_t crc = 0);
 
+// Copies `size` bytes, which do not overlap, and gives their CRC: of what was
+// written, in one pass over memory.
+uint32_t CopyWithCrc32c(void* to, const void* from, size_t size);
+
 }  // namespace cssp
 
 #endif  // CSSP_COMMON_BASE_CRC_H_

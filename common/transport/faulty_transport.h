@@ -63,6 +63,9 @@ class FaultyTransport final : public Transport, private TransportHandler {
     return inner_->AllocateMemory(bytes);
   }
   int64_t fetched_bytes() const override { return inner_->fetched_bytes(); }
+  std::optional<uint32_t> payload_crc() const override {
+    return inner_->payload_crc();
+  }
   std::string Describe(EndpointId peer) const override;
 
  private:

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -104,6 +105,9 @@ class Transport {
   virtual std::shared_ptr<uint8_t> AllocateMemory(size_t bytes);
   // Payload bytes that were received by reading the sender's memory.
   virtual int64_t fetched_bytes() const { return 0; }
+  // Inside OnMessage: the CRC-32C of its payload, if the transport copied the
+  // payload and formed it on the way.
+  virtual std::optional<uint32_t> payload_crc() const { return std::nullopt; }
   // What carries this endpoint ("posix, tcp/lo"), for logs.
   virtual std::string Describe(EndpointId peer) const = 0;
 };

@@ -8,10 +8,10 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <vector>
 
 #include "absl/synchronization/mutex.h"
 #include "absl/types/span.h"
+#include "common/transport/shared_segment.h"
 
 namespace cssp {
 
@@ -29,12 +29,10 @@ class UcxContext {
   const ucp_context_h context_;
 };
 
-// A stretch of memory under one key.
+// A segment under a number.  Immutable.
 struct UcxRegion {
-  uint64_t id = 0;  // within this process's context, never reused
-  const uint8_t* start = nullptr;
-  size_t bytes = 0;
-  std::vector<uint8_t> key;  // what a peer needs to map it
+  uint64_t id = 0;  // never reused
+  std::unique_ptr<SharedSegment> segment;
 };
 
 // Thread-safe (monitor).  Lives as long as memory from it does.
@@ -43,7 +41,8 @@ class UcxMemory : public std::enable_shared_from_this<UcxMemory> {
   explicit UcxMemory(std::shared_ptr<UcxContext> context)
       : context_(std::move(context)) {}
 
-  // Zeroed, on page boundaries.  Null: UCX has none.
+  // Zeroed, on page boundaries, and registered with the network's devices,
+  // where they want that.  Null: there is none.
   std::shared_ptr<uint8_t> Allocate(size_t bytes) ABSL_LOCKS_EXCLUDED(mu_);
   // The region that all of `payload` lies in; null: none.
   std::shared_ptr<const UcxRegion> Find(absl::Span<const uint8_t> payload) const

@@ -13,10 +13,10 @@
 // the caller's header then tells.
 #include <algorithm>
 #include <cstring>
-#include <random>
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "common/base/crc.h"
 #include "common/base/logging.h"
 #include "common/transport/limits.h"
 #include "common/transport/ucx_transport.h"
@@ -33,11 +33,6 @@ constexpr size_t kMaxStages = 16;
 constexpr size_t kMaxRegions = 1024;
 constexpr size_t kProbeBytes = 4096;
 
-uint64_t RandomNumber() {
-  std::random_device device;
-  return (static_cast<uint64_t>(device()) << 32) | device();
-}
-
 }  // namespace
 
 std::shared_ptr<uint8_t> UcxTransport::AllocateMemory(size_t bytes) {
@@ -53,17 +48,11 @@ std::shared_ptr<uint8_t> UcxTransport::AllocateMemory(size_t bytes) {
 void UcxTransport::Probe(Endpoint& endpoint) {
   // "sysv/memory", "posix/memory", "self/memory".  Else it is another host, or
   // TCP by the user's wish.
-  if (!absl::StrContains(DescribeLanes(endpoint.ep), "/memory")) return;
-  if (probe_ == nullptr) {
-    probe_ = memory_->Allocate(kProbeBytes);
-    if (probe_ == nullptr) return;
-    const uint64_t number = RandomNumber();
-    std::memcpy(probe_.get(), &number, sizeof(number));
-  }
-  uint64_t number;
-  std::memcpy(&number, probe_.get(), sizeof(number));
+  if (!absl::StrContains(endpoint.lanes, "/memory")) return;
+  if (probe_ == nullptr) probe_ = memory_->Allocate(kProbeBytes);
+  if (probe_ == nullptr) return;
   const absl::Span<const uint8_t> page(probe_.get(), kProbeBytes);
-  SendOffer(endpoint, number, *memory_->Find(page), page, {},
+  SendOffer(endpoint, ++last_offer_, *memory_->Find(page), page, {},
             /*probe=*/true);
 }
 
@@ -106,23 +95,21 @@ void UcxTransport::SendOffer(Endpoint& endpoint, uint64_t number,
   Offer offer;
   offer.number = number;
   offer.region = region.id;
-  offer.address = reinterpret_cast<uint64_t>(where.data());
+  offer.offset = where.data() - region.segment->data();
   offer.bytes = where.size();
-  offer.header_bytes = static_cast<uint16_t>(header.size());
-  offer.key_bytes = static_cast<uint16_t>(region.key.size());
   offer.probe = probe ? 1 : 0;
-  message.body.resize(Offer::kBytes + header.size() + region.key.size());
+  offer.key = region.segment->key();
+  offer.header_bytes = static_cast<uint32_t>(header.size());
+  message.body.resize(Offer::kBytes + header.size());
   offer.Write(message.body.data());
   std::copy(header.begin(), header.end(), message.body.data() + Offer::kBytes);
-  std::copy(region.key.begin(), region.key.end(),
-            message.body.data() + Offer::kBytes + header.size());
   message.payload = message.body;
   StartSend(message, kOfferId, 0);
 }
 
 UcxTransport::Stage* UcxTransport::TakeStage(size_t bytes) {
   for (const std::unique_ptr<Stage>& stage : stages_) {
-    if (stage->busy || stage->region->bytes < bytes) continue;
+    if (stage->busy || stage->region->segment->size() < bytes) continue;
     stage->busy = true;
     return stage.get();
   }
@@ -193,17 +180,12 @@ void UcxTransport::TakeOffer(Endpoint& endpoint,
   if (!offer.Read(body)) {
     return Fail(endpoint, absl::DataLossError("an offer that cannot be read"));
   }
-  const auto header = body.subspan(Offer::kBytes, offer.header_bytes);
-  const auto key =
-      body.subspan(Offer::kBytes + offer.header_bytes, offer.key_bytes);
+  const auto header = body.subspan(Offer::kBytes);
   if (offer.probe != 0) {
-    const uint8_t* page = Mapped(endpoint, offer, key);
-    if (page == nullptr || offer.bytes < sizeof(offer.number) ||
-        std::memcmp(page, &offer.number, sizeof(offer.number)) != 0) {
-      VLOG(1) << "endpoint " << endpoint.id << ": its memory cannot be mapped";
-      return;
+    if (Mapped(endpoint, offer) != nullptr) {
+      SendTaken(endpoint, offer.number, /*probed=*/true);
     }
-    return SendTaken(endpoint, offer.number, /*probed=*/true);
+    return;
   }
   const absl::Status fits = CheckLengths(options_, header.size(), offer.bytes);
   if (!fits.ok()) return Fail(endpoint, fits);
@@ -214,16 +196,18 @@ void UcxTransport::TakeOffer(Endpoint& endpoint,
     return;
   }
   if (memory == nullptr) return SendTaken(endpoint, offer.number, false);
-  const uint8_t* from = Mapped(endpoint, offer, key);
+  const uint8_t* from = Mapped(endpoint, offer);
   if (from == nullptr) {
     endpoint.cut_off.push_back(memory);
-    return Fail(endpoint, absl::UnavailableError(
-                              "offered memory is gone: the peer died"));
+    return Fail(endpoint,
+                absl::UnavailableError(
+                    "offered memory is not there: the peer died, or lies"));
   }
-  std::memcpy(memory, from, offer.bytes);
+  payload_crc_ = CopyWithCrc32c(memory, from, offer.bytes);
   fetched_bytes_ += static_cast<int64_t>(offer.bytes);
   SendTaken(endpoint, offer.number, /*probed=*/false);
   handler_.OnMessage(endpoint.id, header, absl::MakeSpan(memory, offer.bytes));
+  payload_crc_.reset();
 }
 
 void UcxTransport::SendTaken(Endpoint& endpoint, uint64_t number, bool probed) {
@@ -239,30 +223,19 @@ void UcxTransport::SendTaken(Endpoint& endpoint, uint64_t number, bool probed) {
 
 // Where the offered bytes are in this process; null: nowhere.  A region is
 // mapped once and stays so until the connection ends.
-const uint8_t* UcxTransport::Mapped(Endpoint& endpoint, const Offer& offer,
-                                    absl::Span<const uint8_t> key) {
+const uint8_t* UcxTransport::Mapped(Endpoint& endpoint, const Offer& offer) {
   auto at = endpoint.regions.find(offer.region);
   if (at == endpoint.regions.end()) {
     if (endpoint.regions.size() >= kMaxRegions) return nullptr;
-    // UCX takes a key without its length: what it may read beyond is ours.
-    uint8_t padded[Offer::kMaxKeyBytes + 256] = {};
-    std::copy(key.begin(), key.end(), padded);
-    ucp_rkey_h rkey = nullptr;
-    if (ucp_ep_rkey_unpack(endpoint.ep, padded, &rkey) != UCS_OK) {
+    absl::StatusOr<std::unique_ptr<PeerSegment>> segment =
+        PeerSegment::Map(offer.key);
+    if (!segment.ok()) {
+      VLOG(1) << "endpoint " << endpoint.id << ": " << segment.status();
       return nullptr;
     }
-    at = endpoint.regions.emplace(offer.region, rkey).first;
+    at = endpoint.regions.emplace(offer.region, *std::move(segment)).first;
   }
-  void* local = nullptr;
-  if (ucp_rkey_ptr(at->second, offer.address, &local) != UCS_OK) return nullptr;
-  return static_cast<const uint8_t*>(local);
-}
-
-// Before its worker goes, after its last use.
-void UcxTransport::Unmap(Endpoint& endpoint) {
-  for (const auto& [id, rkey] : std::exchange(endpoint.regions, {})) {
-    ucp_rkey_destroy(rkey);
-  }
+  return at->second->At(offer.offset, offer.bytes);
 }
 
 }  // namespace cssp

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/crc.h"
 #include "common/base/logging.h"
 #include "common/base/time_source.h"
 #include "common/transport/limits.h"
@@ -44,8 +45,17 @@ void UcxTransport::Arrive(Endpoint& endpoint, absl::Span<const uint8_t> header,
     return;
   }
   if (rendezvous) return Receive(endpoint, header, data, memory, bytes);
-  if (bytes > 0) std::memcpy(memory, data, bytes);
-  handler_.OnMessage(endpoint.id, header, absl::MakeSpan(memory, bytes));
+  CopyAndReport(endpoint, header, data, absl::MakeSpan(memory, bytes));
+}
+
+void UcxTransport::CopyAndReport(Endpoint& endpoint,
+                                 absl::Span<const uint8_t> header,
+                                 const void* from, absl::Span<uint8_t> memory) {
+  if (!memory.empty()) {
+    payload_crc_ = CopyWithCrc32c(memory.data(), from, memory.size());
+  }
+  handler_.OnMessage(endpoint.id, header, memory);
+  payload_crc_.reset();
 }
 
 UcxTransport::Incoming& UcxTransport::NewIncoming(Endpoint& endpoint) {
@@ -190,7 +200,6 @@ void UcxTransport::Reap() {
         endpoint.announced && endpoint.state == Endpoint::State::kFailed;
     const EndpointId id = endpoint.id;
     const absl::Status why = endpoint.why;
-    Unmap(endpoint);
     endpoints_.erase(id);
     if (tell) {
       ++events_;

@@ -110,7 +110,6 @@ UcxTransport::~UcxTransport() {
     }
     worker_->Wait(absl::Milliseconds(1));
   }
-  for (auto& [id, endpoint] : endpoints_) Unmap(*endpoint);
   worker_.reset();  // before the operations that it may still point to
 }
 
@@ -249,6 +248,8 @@ void UcxTransport::Greeted(Endpoint& endpoint, Key peer_key) {
   if (endpoint.state != Endpoint::State::kGreeting) return;
   endpoint.state = Endpoint::State::kOpen;
   endpoint.peer_key = peer_key;
+  endpoint.lanes = DescribeLanes(endpoint.ep);
+  if (OnlyTcp(endpoint.lanes)) endpoint.in_one = UcxWorker::kMaxInOne;
   if (endpoint.server_side) {
     by_ep_.erase(endpoint.ep);
     Greet(endpoint, /*answer=*/true);
@@ -259,8 +260,7 @@ void UcxTransport::Greeted(Endpoint& endpoint, Key peer_key) {
     return;
   }
   Probe(endpoint);
-  VLOG(1) << "connected to " << endpoint.address << " by "
-          << DescribeLanes(endpoint.ep);
+  VLOG(1) << "connected to " << endpoint.address << " by " << endpoint.lanes;
   for (Outgoing* outgoing : std::exchange(endpoint.waiting, {})) {
     DataPrefix{peer_key}.Write(outgoing->header.data());
     StartSend(*outgoing, kDataId, 0);
@@ -322,6 +322,9 @@ void UcxTransport::StartSend(Outgoing& outgoing, unsigned am_id,
   param.cb.send = OnSendDone;
   param.user_data = &outgoing;
   param.flags = flags;
+  if (outgoing.payload.size() <= outgoing.endpoint->in_one) {
+    param.flags |= UCP_AM_SEND_FLAG_EAGER;
+  }
   const ucs_status_ptr_t request =
       ucp_am_send_nbx(outgoing.endpoint->ep, am_id, outgoing.header.data(),
                       outgoing.header.size(), outgoing.payload.data(),
@@ -368,9 +371,9 @@ void UcxTransport::ReportDone() {
 std::string UcxTransport::Describe(EndpointId peer) const {
   const Endpoint* endpoint = Find(peer);
   if (endpoint == nullptr || endpoint->ep == nullptr) return "closed";
-  std::string lanes = DescribeLanes(endpoint->ep);
-  if (endpoint->takes_offers) lanes += ", payloads by shared memory";
-  return lanes;
+  return absl::StrCat(
+      endpoint->lanes.empty() ? "a connection that waits" : endpoint->lanes,
+      endpoint->takes_offers ? ", payloads by shared memory" : "");
 }
 
 bool UcxTransport::Progress() {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -53,6 +54,7 @@ class UcxTransport final : public Transport {
   void Wake() override { worker_->Wake(); }
   std::shared_ptr<uint8_t> AllocateMemory(size_t bytes) override;
   int64_t fetched_bytes() const override { return fetched_bytes_; }
+  std::optional<uint32_t> payload_crc() const override { return payload_crc_; }
   std::string Describe(EndpointId peer) const override;
 
  private:
@@ -103,12 +105,15 @@ class UcxTransport final : public Transport {
     absl::Time greet_by;
     absl::Status why;  // once kFailed
     std::string address;
+    std::string lanes;   // what carries it, once greeted
+    size_t in_one = 0;   // payloads up to here go without a rendezvous
     std::deque<Outgoing*> waiting;  // for the greeting
     int sending = 0;                // Outgoings in UCX's hands
     int receiving = 0;              // Incomings in UCX's hands
     bool takes_offers = false;      // it can map our memory
     std::unordered_map<uint64_t, Offered> offers;  // by number
-    std::unordered_map<uint64_t, ucp_rkey_h> regions;  // its, mapped here
+    // Its regions, mapped here.
+    std::unordered_map<uint64_t, std::unique_ptr<PeerSegment>> regions;
     // Memory given by OnArrival and cut off by a failure: OnDisconnect frees
     // it, unless a Close comes first.
     std::vector<uint8_t*> cut_off;
@@ -155,6 +160,8 @@ class UcxTransport final : public Transport {
   void Receive(Endpoint& endpoint, absl::Span<const uint8_t> header,
                void* descriptor, uint8_t* memory, size_t bytes);
   void FinishReceive(Incoming& incoming, ucs_status_t status);
+  void CopyAndReport(Endpoint& endpoint, absl::Span<const uint8_t> header,
+                     const void* from, absl::Span<uint8_t> memory);
 
   // One-sided payloads (ucx_offer.cc).
   void Probe(Endpoint& endpoint);
@@ -166,9 +173,7 @@ class UcxTransport final : public Transport {
   void EndOffer(const Offered& offered, ucs_status_t result);
   void TakeOffer(Endpoint& endpoint, absl::Span<const uint8_t> body);
   void SendTaken(Endpoint& endpoint, uint64_t number, bool probed);
-  const uint8_t* Mapped(Endpoint& endpoint, const Offer& offer,
-                        absl::Span<const uint8_t> key);
-  void Unmap(Endpoint& endpoint);
+  const uint8_t* Mapped(Endpoint& endpoint, const Offer& offer);
 
   // The end of an endpoint: Fail or Close mark it, Reap does the rest.
   void Fail(Endpoint& endpoint, absl::Status why);
@@ -193,6 +198,7 @@ class UcxTransport final : public Transport {
   std::vector<std::unique_ptr<Stage>> stages_;
   uint64_t last_offer_ = 0;
   int64_t fetched_bytes_ = 0;
+  std::optional<uint32_t> payload_crc_;  // of the payload being reported
   std::vector<ucp_listener_h> listeners_;
 
   EndpointId last_id_ = kNoEndpoint;

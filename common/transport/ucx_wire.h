@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "absl/types/span.h"
+#include "common/transport/shared_segment.h"
 
 namespace cssp {
 
@@ -35,41 +36,43 @@ struct DataPrefix {
   }
 };
 
-// After a DataPrefix, as the payload: number (8), region (8), address (8), bytes
-// (8), caller's header's length (2), key's length (2), 1 if a probe (4); then
-// the caller's header and the region's key.
+// After a DataPrefix, as the payload: number (8), region (8), offset in it (8),
+// bytes (8), 1 if a probe (4), the region's key: process (4), descriptor (4),
+// secret (16); caller's header's length (4); then the caller's header.
 struct Offer {
-  static constexpr size_t kBytes = 40;
-  static constexpr size_t kMaxKeyBytes = 512;
+  static constexpr size_t kBytes = 64;
   uint64_t number = 0;
   uint64_t region = 0;
-  uint64_t address = 0;
+  uint64_t offset = 0;
   uint64_t bytes = 0;
-  uint16_t header_bytes = 0;
-  uint16_t key_bytes = 0;
   uint32_t probe = 0;
+  SegmentKey key;
+  uint32_t header_bytes = 0;
 
   void Write(uint8_t* out) const {
     std::memcpy(out, &number, 8);
     std::memcpy(out + 8, &region, 8);
-    std::memcpy(out + 16, &address, 8);
+    std::memcpy(out + 16, &offset, 8);
     std::memcpy(out + 24, &bytes, 8);
-    std::memcpy(out + 32, &header_bytes, 2);
-    std::memcpy(out + 34, &key_bytes, 2);
-    std::memcpy(out + 36, &probe, 4);
+    std::memcpy(out + 32, &probe, 4);
+    std::memcpy(out + 36, &key.pid, 4);
+    std::memcpy(out + 40, &key.fd, 4);
+    std::memcpy(out + 44, key.secret.data(), 16);
+    std::memcpy(out + 60, &header_bytes, 4);
   }
   // False unless the lengths add up to `in`.
   bool Read(absl::Span<const uint8_t> in) {
     if (in.size() < kBytes) return false;
     std::memcpy(&number, in.data(), 8);
     std::memcpy(&region, in.data() + 8, 8);
-    std::memcpy(&address, in.data() + 16, 8);
+    std::memcpy(&offset, in.data() + 16, 8);
     std::memcpy(&bytes, in.data() + 24, 8);
-    std::memcpy(&header_bytes, in.data() + 32, 2);
-    std::memcpy(&key_bytes, in.data() + 34, 2);
-    std::memcpy(&probe, in.data() + 36, 4);
-    return key_bytes <= kMaxKeyBytes &&
-           in.size() == kBytes + header_bytes + key_bytes;
+    std::memcpy(&probe, in.data() + 32, 4);
+    std::memcpy(&key.pid, in.data() + 36, 4);
+    std::memcpy(&key.fd, in.data() + 40, 4);
+    std::memcpy(key.secret.data(), in.data() + 44, 16);
+    std::memcpy(&header_bytes, in.data() + 60, 4);
+    return in.size() == kBytes + header_bytes;
   }
 };
 
@@ -99,7 +102,7 @@ struct Taken {
 struct Greeting {
   static constexpr size_t kBytes = 24;
   static constexpr char kMagic[] = "CSSP";
-  static constexpr uint16_t kVersion = 2;
+  static constexpr uint16_t kVersion = 3;
   bool answer = false;
   uint64_t sender = 0;
   uint64_t receiver = 0;

@@ -17,6 +17,7 @@
 
 #include "absl/memory/memory.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -97,9 +98,9 @@ std::vector<Setting> DataPlaneSettings() {
       // 8K by default: 64K messages crawl at 0.4 GB/s instead of 3 when there
       // are fewer cores than processes.  (64K and more: UCX 1.13 hangs.)
       {"MM_SEG_SIZE", "32K"},
-      // 8K by default: one system call each.
-      {"TX_SEG_SIZE", "256K"},
-      {"RX_SEG_SIZE", "256K"},
+      // 8K by default: one system call each.  A chunk in one piece.
+      {"TX_SEG_SIZE", absl::StrCat(UcxWorker::kSegmentBytes)},
+      {"RX_SEG_SIZE", absl::StrCat(UcxWorker::kSegmentBytes)},
       {"RNDV_THRESH", "256K"},
       // A dead host is noticed in seconds, not in minutes.
       {"KEEPALIVE_INTERVAL", "1s"},
@@ -265,6 +266,13 @@ void UcxWorker::Wake() {
   const uint64_t one = 1;
   // Full means that a wake is pending: just as good.
   [[maybe_unused]] const ssize_t written = write(wake_fd_, &one, sizeof(one));
+}
+
+bool OnlyTcp(absl::string_view lanes) {
+  for (absl::string_view lane : absl::StrSplit(lanes, ", ")) {
+    if (!absl::StartsWith(lane, "tcp/")) return false;
+  }
+  return true;
 }
 
 std::string DescribeLanes(ucp_ep_h endpoint) {

@@ -47,6 +47,13 @@ std::string JoinHostPort(const std::string& host, int port);
 // Thread-confined: whoever polls; construction may be elsewhere.
 class UcxWorker {
  public:
+  // Over TCP a payload up to kMaxInOne goes as one active message, in one
+  // segment (with room for headers): one copy more at the receiver, but from
+  // cache, and without the three small messages of a rendezvous, which queue
+  // behind what flows the other way.
+  static constexpr size_t kMaxInOne = size_t{1} << 20;
+  static constexpr size_t kSegmentBytes = kMaxInOne + 4096;
+
   static absl::StatusOr<std::unique_ptr<UcxWorker>> Create(
       const TransportOptions& options, size_t am_header_bytes);
   ~UcxWorker();
@@ -75,6 +82,7 @@ class UcxWorker {
 
 // The lanes of an endpoint, "posix/memory, tcp/lo", as UCX prints them.
 std::string DescribeLanes(ucp_ep_h endpoint);
+bool OnlyTcp(absl::string_view lanes);
 
 }  // namespace cssp
 

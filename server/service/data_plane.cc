@@ -311,10 +311,11 @@ void DataPlane::Dispatch(EndpointId id, Peer& peer, const MessageHeader& header,
     }
     return Drop(id);  // refused or goodbye: tried again a little later
   }
-  const bool damaged =
-      (header.flags & ps::kFlagHasCrc) != 0 &&
-      header.payload_crc != Crc32c(payload.data(), payload.size());
-  if (damaged) {
+  const std::optional<uint32_t> formed = transport_->payload_crc();
+  if ((header.flags & ps::kFlagHasCrc) != 0 &&
+      header.payload_crc != (formed.has_value()
+                                 ? *formed
+                                 : Crc32c(payload.data(), payload.size()))) {
     CountBad();
     return Refuse(id, header, Reason::kBadChecksum);
   }

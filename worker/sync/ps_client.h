@@ -202,6 +202,8 @@ class PsClient : private TransportHandler {
   void FinishIfDone(uint32_t sequence);
   void OnValues(int server, const ps::MessageHeader& header,
                 absl::Span<uint8_t> payload);
+  bool Intact(const ps::MessageHeader& header,
+              absl::Span<const uint8_t> payload) const;
   void OnRows(int server, const ps::MessageHeader& header,
               absl::Span<uint8_t> payload);
   void DropArrivals(EndpointId peer);

@@ -97,6 +97,14 @@ void PsClient::OnMessage(EndpointId peer, absl::Span<const uint8_t> bytes,
   }
 }
 
+bool PsClient::Intact(const MessageHeader& header,
+                      absl::Span<const uint8_t> payload) const {
+  if (!(header.flags & ps::kFlagHasCrc)) return true;
+  const std::optional<uint32_t> crc = transport_->payload_crc();
+  return header.payload_crc ==
+         (crc.has_value() ? *crc : Crc32c(payload.data(), payload.size()));
+}
+
 void PsClient::OnValues(int server, const MessageHeader& header,
                         absl::Span<uint8_t> payload) {
   auto* memory = reinterpret_cast<float*>(payload.data());
@@ -104,8 +112,7 @@ void PsClient::OnValues(int server, const MessageHeader& header,
       std::remove_if(arrivals_.begin(), arrivals_.end(),
                      [&](const Arrival& a) { return a.memory == memory; }),
       arrivals_.end());
-  const bool ok = !(header.flags & ps::kFlagHasCrc) ||
-                  Crc32c(payload.data(), payload.size()) == header.payload_crc;
+  const bool ok = Intact(header, payload);
   if (options_.metrics)
     options_.metrics->pulled_bytes->Add(static_cast<double>(payload.size()));
   Answered(server, header);
@@ -118,9 +125,7 @@ void PsClient::OnRows(int server, const MessageHeader& header,
   if (at == bodies_.end()) return;
   const Body body = std::move(at->second);
   bodies_.erase(at);
-  if ((header.flags & ps::kFlagHasCrc) &&
-      Crc32c(payload.data(), payload.size()) != header.payload_crc)
-    return AskAgain(server, header);
+  if (!Intact(header, payload)) return AskAgain(server, header);
   if (options_.metrics)
     options_.metrics->pulled_bytes->Add(static_cast<double>(payload.size()));
   Answered(server, header);

@@ -145,7 +145,8 @@ Process ForkBareReceiver(const std::string& transports) {
 BareSender::BareSender(const std::string& transports,
                        const std::string& receiver)
     : worker_(UcxWorker::Create(Options(transports), 64).value()),
-      memory_(kMaxBytes, 2) {
+      memory_(kMaxBytes, 2),
+      only_tcp_(transports == "tcp") {
   Handle(worker_->get(), kAnswer, OnAnswer, &answered_);
   const SocketAddress address = ParseAddress(receiver).value();
   ucp_ep_params_t params = EndpointParams();
@@ -183,7 +184,11 @@ double BareSender::Rate(size_t bytes, absl::Duration duration) {
   const absl::Time until = begin + duration;
   uint64_t sent = 0;
   ucp_request_param_t param{};
-  param.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
+  param.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK |
+                       UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_FLAGS;
+  if (only_tcp_ && bytes <= UcxWorker::kMaxInOne) {
+    param.flags = UCP_AM_SEND_FLAG_EAGER;  // as our transport does
+  }
   param.cb.send = OnSent;
   param.user_data = this;
   uint64_t header = 0;
@@ -197,7 +202,6 @@ double BareSender::Rate(size_t bytes, absl::Duration duration) {
     Progress();  // sleeps only when the window is full
   } while (time.Now() < until);
   answered_ = false;
-  param.op_attr_mask |= UCP_OP_ATTR_FIELD_FLAGS;
   param.flags = UCP_AM_SEND_FLAG_REPLY;
   const ucs_status_ptr_t end =
       ucp_am_send_nbx(ep_, kEnd, &header, sizeof(header), nullptr, 0, &param);

@@ -36,6 +36,7 @@ class BareSender {
   std::unique_ptr<UcxWorker> worker_;
   ucp_ep_h ep_ = nullptr;
   std::vector<uint8_t> memory_;
+  const bool only_tcp_;
   int in_flight_ = 0;
   bool answered_ = false;
 };

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <random>
 #include <vector>
@@ -43,6 +44,24 @@ TEST(CrcTest, EveryLengthAndStartAgreesWithThePlainSum) {
     EXPECT_EQ(Crc32c(start + half, size - half, Crc32c(start, half, from)),
               Plain(start, size, from))
         << size;
+  }
+}
+
+TEST(CrcTest, ACopyIsTheBytesAndTheirSum) {
+  std::mt19937 random(8);
+  std::vector<uint8_t> bytes(3 << 13);
+  for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random());
+  for (int i = 0; i < 500; ++i) {
+    const size_t size = i < 100 ? i * 16 : random() % (bytes.size() - 64);
+    const uint8_t* from = bytes.data() + random() % 64;
+    std::vector<uint8_t> copy(size + 128, 0xa5);
+    uint8_t* to = copy.data() + random() % 64;
+    ASSERT_EQ(CopyWithCrc32c(to, from, size), Crc32c(from, size)) << size;
+    ASSERT_TRUE(std::equal(from, from + size, to)) << size;
+    ASSERT_EQ(std::count(copy.begin(), copy.end(), 0xa5) -
+                  std::count(from, from + size, 0xa5),
+              128)
+        << "bytes around the copy of " << size << " were written";
   }
 }
 

@@ -138,10 +138,6 @@ absl::Status CheckElastic(const JobSpec& spec) {
     return Bad("max_workers", "workers join jobs that train a net PER_CLOCK");
   if (!std::isfinite(spec.stall_seconds()) || spec.stall_seconds() < 0)
     return Bad("stall_seconds", "must be 0 or more");
-  if (spec.durability() == control::LOG &&
-      (spec.max_workers() > spec.workers() || spec.backup() > 0))
-    return Bad("durability", "LOG holds neither newcomers nor who made up a "
-                             "clock: no max_workers, no backup with it");
   if (!spec.has_dssp()) return absl::OkStatus();
   RETURN_IF_ERROR(
       CheckRange("dssp's lower", spec.dssp().lower(), 0, kMaxStaleness));
@@ -231,12 +227,9 @@ absl::Status ValidateJobSpec(const JobSpec& spec) {
   if (spec.durability() != control::CHECKPOINT &&
       spec.durability() != control::LOG)
     return Bad("durability", "known are CHECKPOINT and LOG");
-  if (spec.durability() == control::LOG &&
-      (spec.ssp_update() != control::PER_CLOCK || spec.backup() > 0 ||
-       spec.tables_size() > 0))
+  if (spec.durability() == control::LOG && spec.tables_size() > 0)
     return absl::UnimplementedError(
-        "durability LOG is there for ssp_update PER_CLOCK without backup "
-        "workers, not for PER_PUSH and tables");
+        "durability LOG is not there for tables yet");
   if (spec.checkpoint_clocks() < 0)
     return Bad("checkpoint_clocks", "must be >= 0");
   if (!std::isfinite(spec.checkpoint_seconds()) ||
@@ -244,11 +237,6 @@ absl::Status ValidateJobSpec(const JobSpec& spec) {
     return Bad("checkpoint_seconds", "must be >= 0");
   RETURN_IF_ERROR(CheckRange("keep_checkpoints", spec.keep_checkpoints(), 0,
                              1000));
-  if (spec.durability() == control::LOG &&
-      spec.ssp_update() == control::PER_PUSH)
-    return absl::UnimplementedError(
-        "durability LOG with ssp_update PER_PUSH is not supported yet; use "
-        "CHECKPOINT");
   if (spec.chunk_bytes() != 0)
     RETURN_IF_ERROR(CheckRange("chunk_bytes", spec.chunk_bytes(),
                                ps::SlabLayout::kBlock * 4, 4 << 20));

@@ -433,7 +433,7 @@ void DataPlane::OnContributors(EndpointId id, Peer& peer,
     }
     ranks.push_back(static_cast<int32_t>(rank));
   }
-  if (!peer.job->shard().OnContributors(-2 - peer.rank, header.clock, ranks)) {
+  if (!peer.job->Contributors(header, std::move(ranks))) {
     CountBad();
     Refuse(id, header, Reason::kBadMessage);
   }

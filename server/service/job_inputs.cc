@@ -25,6 +25,11 @@ std::string Encoded(const ps::MessageHeader& header) {
   return bytes;
 }
 
+std::string EncodedRanks(absl::Span<const int32_t> ranks) {
+  return std::string(reinterpret_cast<const char*>(ranks.data()),
+                     ranks.size() * sizeof(int32_t));
+}
+
 absl::Status Malformed() {
   return absl::DataLossError("a record of the shard's log is malformed");
 }
@@ -137,6 +142,33 @@ bool JobShard::Norms(const ps::MessageHeader& header,
   return true;
 }
 
+bool JobShard::Contributors(const ps::MessageHeader& header,
+                            std::vector<int32_t> ranks) {
+  const int server = -2 - header.rank;
+  if (log_closed_) return true;  // told again to whoever comes after us
+  if (log_ == nullptr)
+    return shard_->OnContributors(server, header.clock, ranks);
+  std::string head = Encoded(header) + EncodedRanks(ranks);
+  log_->Append(ShardInput::kContributors, std::move(head), BufferRef(),
+               header.clock,
+               [this, server, clock = header.clock,
+                ranks = std::move(ranks)](bool applied) {
+                 if (applied) shard_->OnContributors(server, clock, ranks);
+               });
+  return true;
+}
+
+void JobShard::LogContributors(int64_t clock, std::vector<int32_t> ranks) {
+  if (replaying_ || log_ == nullptr) return;  // the log says who it was
+  ps::MessageHeader header = Header(ps::MessageType::kContributors);
+  header.clock = clock;
+  std::string head = Encoded(header) + EncodedRanks(ranks);
+  log_->Append(ShardInput::kContributors, std::move(head), BufferRef(), clock,
+               [this, clock, ranks = std::move(ranks)](bool applied) {
+                 if (applied) shard_->OnDecided(clock, ranks);
+               });
+}
+
 int JobShard::Settle() {
   if (log_ == nullptr) return 0;
   const int applied = log_->Settle();
@@ -153,6 +185,7 @@ void JobShard::CutCommitted(int64_t clock) {
 }
 
 void JobShard::Opened() {
+  if (log_ != nullptr) shard_->Replayed();
   for (const RetainedCut& cut : std::exchange(replayed_cuts_, {}))
     sender_.JobCutReady(*this, cut);
 }
@@ -236,7 +269,7 @@ absl::Status JobShard::Replay(uint8_t type, absl::Span<const uint8_t> payload,
     case ShardInput::kOrder: {
       control::ProposeOrderRequest order;
       if (!order.ParseFromArray(payload.data(), size)) return Malformed();
-      shard_->ProposeOrder(order).status().IgnoreError();
+      shard_->ReplayOrder(order);
       return absl::OkStatus();
     }
     case ShardInput::kGone: {
@@ -254,6 +287,7 @@ absl::Status JobShard::Replay(uint8_t type, absl::Span<const uint8_t> payload,
     case ShardInput::kInit:
     case ShardInput::kPush:
     case ShardInput::kNorms:
+    case ShardInput::kContributors:
       return ReplayMessage(static_cast<ShardInput>(type), payload, clock);
   }
   return Malformed();
@@ -267,13 +301,8 @@ absl::Status JobShard::ReplayMessage(ShardInput type,
                    ps::DecodeHeader(payload.subspan(0, ps::kHeaderBytes)));
   *clock = header.clock;
   const absl::Span<const uint8_t> body = payload.subspan(ps::kHeaderBytes);
-  if (type == ShardInput::kNorms) {
-    std::vector<double> partials(body.size() / sizeof(double));
-    std::memcpy(partials.data(), body.data(),
-                partials.size() * sizeof(double));
-    shard_->OnNorms(-2 - header.rank, header.clock, partials);
-    return absl::OkStatus();
-  }
+  if (type == ShardInput::kNorms || type == ShardInput::kContributors)
+    return ReplayFromServer(type, header, body);
   if (body.size() != shard_->ChunkFloats(header.chunk) * sizeof(float) ||
       body.empty())
     return Malformed();
@@ -284,6 +313,27 @@ absl::Status JobShard::ReplayMessage(ShardInput type,
   } else {
     shard_->OnPush(0, header, std::move(part));
   }
+  return absl::OkStatus();
+}
+
+absl::Status JobShard::ReplayFromServer(ShardInput type,
+                                        const ps::MessageHeader& header,
+                                        absl::Span<const uint8_t> body) {
+  const int server = -2 - header.rank;
+  if (type == ShardInput::kNorms) {
+    if (body.size() % sizeof(double) != 0) return Malformed();
+    std::vector<double> partials(body.size() / sizeof(double));
+    std::memcpy(partials.data(), body.data(), body.size());
+    shard_->OnNorms(server, header.clock, partials);
+    return absl::OkStatus();
+  }
+  if (body.size() % sizeof(int32_t) != 0) return Malformed();
+  std::vector<int32_t> ranks(body.size() / sizeof(int32_t));
+  std::memcpy(ranks.data(), body.data(), body.size());
+  if (server == server_index())
+    shard_->OnDecided(header.clock, ranks);
+  else
+    shard_->OnContributors(server, header.clock, ranks);
   return absl::OkStatus();
 }
 

@@ -35,6 +35,7 @@ ShardOptions OptionsFrom(const control::OpenShardRequest& request) {
   options.lookahead = spec.lookahead();
   options.wait_for_dead = spec.wait_for_dead();
   options.backup = spec.backup();
+  options.decisions_logged = spec.durability() == control::LOG;
   options.keep_previous =
       spec.wait_for_dead() || spec.durability() == control::LOG;
   options.members.assign(request.members().begin(), request.members().end());

@@ -84,6 +84,9 @@ class JobShard : private ShardOutput {
                   BufferRef values);
   // False: partials that cannot be.
   bool Norms(const ps::MessageHeader& header, std::vector<double> partials);
+  // False: a decision that cannot be.
+  bool Contributors(const ps::MessageHeader& header,
+                    std::vector<int32_t> ranks);
   // Applies what has become durable; how many inputs.
   int Settle();
   void CutCommitted(int64_t clock);
@@ -141,6 +144,9 @@ class JobShard : private ShardOutput {
   absl::Status ReplayMessage(ShardInput type,
                              absl::Span<const uint8_t> payload,
                              int64_t* clock);
+  absl::Status ReplayFromServer(ShardInput type,
+                                const ps::MessageHeader& header,
+                                absl::Span<const uint8_t> body);
   std::string State() const;
   absl::Status Restore(const control::OpenShardRequest& request,
                        const ParamStore* store,
@@ -165,8 +171,10 @@ class JobShard : private ShardOutput {
   }
   void SendContributors(int server, int64_t clock,
                         std::vector<int32_t> ranks) override {
+    if (replaying_) return;
     sender_.SendJobContributors(*this, server, clock, std::move(ranks));
   }
+  void LogContributors(int64_t clock, std::vector<int32_t> ranks) override;
   void CutReady(const RetainedCut& cut) override {
     if (replaying_) return replayed_cuts_.push_back(cut);
     roll_wanted_ = log_ != nullptr;

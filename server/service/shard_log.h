@@ -29,6 +29,7 @@ enum class ShardInput : uint8_t {
   kGone = 6,   // control.WorkerGoneRequest
   kRejoin = 7,  // control.RejoinWorkerRequest
   kNorms = 8,  // header of the message, doubles
+  kContributors = 9,  // header of the message, ranks
 };
 
 // Thread-confined: the shard thread; its own thread writes and syncs.

@@ -282,7 +282,8 @@ void PerClockShard::OnServerConnected(int server) {
 // it: tick and pushes.  The dead are waited for no longer, and do not count as
 // having contributed: their parts may be missing elsewhere.
 void PerClockShard::Decide() {
-  if (contributors_ == nullptr || options_.self != kDecider) return;
+  if (contributors_ == nullptr || options_.self != kDecider || deciding_)
+    return;
   while (orders_.MayClose(contributors_->next())) {
     const int64_t clock = contributors_->next();
     int members = 0, able = 0;
@@ -295,12 +296,31 @@ void PerClockShard::Decide() {
     }
     const int needed = std::max(1, std::min(members - options_.backup, able));
     if (static_cast<int>(ready.size()) < needed) return;
-    for (int server = 0; server < options_.servers; ++server) {
-      if (server == options_.self) continue;
-      output_.SendContributors(server, clock, ready);
-    }
-    Settle(clock, ready);
+    deciding_ = options_.decisions_logged;
+    if (deciding_) return output_.LogContributors(clock, std::move(ready));
+    Announce(clock, ready);
   }
+}
+
+void PerClockShard::Announce(int64_t clock, const std::vector<int32_t>& ranks) {
+  for (int server = 0; server < options_.servers; ++server) {
+    if (server == options_.self) continue;
+    output_.SendContributors(server, clock, ranks);
+  }
+  Settle(clock, ranks);
+}
+
+void PerClockShard::OnDecided(int64_t clock, absl::Span<const int32_t> ranks) {
+  if (contributors_ == nullptr || options_.self != kDecider) return;
+  deciding_ = false;
+  Announce(clock, {ranks.begin(), ranks.end()});
+  AdvanceAll();
+}
+
+// What was decided and did not reach the log is decided anew.
+void PerClockShard::Replayed() {
+  deciding_ = false;
+  AdvanceAll();
 }
 
 bool PerClockShard::Settle(int64_t clock, absl::Span<const int32_t> ranks) {

@@ -35,6 +35,8 @@ class PerClockShard final : public Shard {
   void OnServerConnected(int server) override;
   bool OnContributors(int server, int64_t clock,
                       absl::Span<const int32_t> ranks) override;
+  void OnDecided(int64_t clock, absl::Span<const int32_t> ranks) override;
+  void Replayed() override;
   bool has_peers() const override {
     return norms_ != nullptr || contributors_ != nullptr;
   }
@@ -62,6 +64,7 @@ class PerClockShard final : public Shard {
 
   // Backup workers (contributors.h).
   void Decide();
+  void Announce(int64_t clock, const std::vector<int32_t>& ranks);
   bool Settle(int64_t clock, absl::Span<const int32_t> ranks);
   bool IsLate(const ps::MessageHeader& push, const ChunkState& chunk) const;
   bool Contributes(int rank, int64_t clock) const;
@@ -80,6 +83,7 @@ class PerClockShard final : public Shard {
   // Null: no clipping, LARS or plateau, or no gradients here.
   std::unique_ptr<NormExchange> norms_;
   std::unique_ptr<Contributors> contributors_;  // null: no backup workers
+  bool deciding_ = false;  // a decision is on its way into the log
   std::optional<PlateauTracker> plateau_;
   LossBook losses_;
   std::vector<UpdateSegment> blobs_;     // the whole model, for the norms

@@ -56,8 +56,10 @@ void PerPushShard::Settle(int rank) {
   const int64_t end = clocks_.finished_at(rank);
   const int64_t complete = std::min(clocks_.done(rank), end);
   // Another's finish may have moved the minimum, even without a clock of ours.
-  if (complete != kClockInfinity) {
-    lanes_[rank].complete = std::max(lanes_[rank].complete, complete);
+  Lane& lane = lanes_[rank];
+  for (; complete != kClockInfinity && lane.complete < complete;
+       ++lane.complete) {
+    complete_.push_back({rank, lane.complete});
   }
   AdvanceAll();
 }
@@ -65,10 +67,54 @@ void PerPushShard::Settle(int rank) {
 void PerPushShard::AdvanceAll() {
   for (int rank = 0; rank < options_.workers; ++rank) JoinOrLeave(rank);
   MoveRow();  // without an update, if somebody has left
-  for (bool applied = true; applied;) {  // a cut may have let others go on
-    applied = false;
-    for (int rank = 0; rank < options_.workers; ++rank) {
-      for (; CanApply(rank); applied = true) ApplyClock(rank);
+  for (auto next = complete_.begin(); next != complete_.end();) {
+    if (!CanApply(*next)) {
+      ++next;
+      continue;
+    }
+    const int rank = next->rank;
+    complete_.erase(next);
+    ApplyClock(rank);
+    next = complete_.begin();  // a cut may have let earlier ones go on
+  }
+}
+
+// After a restore: what the worker's last clock before it weighed.
+void PerPushShard::OnRepeated(const ps::MessageHeader& push) {
+  Lane& lane = lanes_[push.rank];
+  if (push.clock >= lane.applied || push.clock <= lane.samples_clock) return;
+  lane.samples = push.samples;
+  lane.samples_clock = push.clock;
+}
+
+void PerPushShard::SaveMode(ShardLogState* state) const {
+  for (int rank = 0; rank < options_.workers; ++rank) {
+    std::map<int64_t, uint32_t> samples;
+    const Lane& lane = lanes_[rank];
+    if (lane.samples > 0) samples[lane.samples_clock] = lane.samples;
+    for (const ChunkState& chunk : table_.chunks()) {
+      for (int slot = 0; slot < chunk.window; ++slot) {
+        const Part& part = chunk.parts[slot * options_.workers + rank];
+        if (part.gradient) samples[part.clock] = part.samples;
+      }
+    }
+    for (const auto& [clock, count] : samples) {
+      ShardLogState::Samples* out = state->mutable_workers(rank)->add_samples();
+      out->set_clock(clock);
+      out->set_count(count);
+    }
+  }
+}
+
+void PerPushShard::LoadMode(const ShardLogState& state) {
+  const int count = std::min(state.workers_size(), options_.workers);
+  for (int rank = 0; rank < count; ++rank) {
+    for (const ShardLogState::Samples& in : state.workers(rank).samples()) {
+      ps::MessageHeader push;
+      push.rank = rank;
+      push.clock = in.clock();
+      push.samples = in.count();
+      OnRepeated(push);
     }
   }
 }
@@ -81,6 +127,11 @@ void PerPushShard::JoinOrLeave(int rank) {
   if (lane.joined) {
     lane.applied = lane.complete = std::max(lane.applied, worker.due_from);
     lane.norms.clear();
+    complete_.erase(std::remove_if(complete_.begin(), complete_.end(),
+                                   [rank](const Complete& each) {
+                                     return each.rank == rank;
+                                   }),
+                    complete_.end());
   }
   for (ChunkState& chunk : table_.chunks()) {
     for (int slot = 0; slot < chunk.window; ++slot) {
@@ -94,10 +145,9 @@ void PerPushShard::JoinOrLeave(int rank) {
   }
 }
 
-bool PerPushShard::CanApply(int rank) const {
-  const Lane& lane = lanes_[rank];
-  return lane.applied < lane.complete && orders_.MayClose(lane.applied) &&
-         !HeldByCut(lane.applied);
+bool PerPushShard::CanApply(const Complete& next) const {
+  return next.clock == lanes_[next.rank].applied &&
+         orders_.MayClose(next.clock) && !HeldByCut(next.clock);
 }
 
 bool PerPushShard::HeldByCut(int64_t clock) const {
@@ -131,6 +181,7 @@ void PerPushShard::ApplyClock(int rank) {
     if (!chunk.Holds(rank, clock)) continue;
     const Part& part = chunk.PartOf(rank, clock);
     lane.samples = part.samples;
+    lane.samples_clock = clock;
     step.rate *= ps::StalenessFactor(options_.staleness_lr, part.age);
     break;  // one slab was read, so its chunks' parts agree
   }
@@ -142,11 +193,14 @@ void PerPushShard::ApplyClock(int rank) {
       continue;
     }
     Part part = std::exchange(chunk.PartOf(rank, clock), Part());
-    BufferRef next = chunk.value_pool.TakeAfter(chunk.values);
+    BufferRef next = options_.keep_previous
+                         ? chunk.value_pool.Take()
+                         : chunk.value_pool.TakeAfter(chunk.values);
     float* history = chunk.history[rank].floats().data();
     update_->Apply(step, scales, chunk.segments, chunk.values.floats(),
                    next.floats(), absl::MakeSpan(&history, 1),
                    part.gradient.floats());
+    if (options_.keep_previous) chunk.previous = std::move(chunk.values);
     chunk.values = std::move(next);
     ++counters_.applied;
   }

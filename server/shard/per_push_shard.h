@@ -15,6 +15,7 @@
 #define CSSP_SERVER_SHARD_PER_PUSH_SHARD_H_
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <vector>
@@ -25,7 +26,9 @@ namespace cssp {
 
 // Thread-confined: the shard thread.  Invariants, beyond Shard's:
 //  1. A worker's clocks are applied in order, each to all chunks at once, when
-//     its tick and all pushes that the tick covers are in.
+//     its tick and all pushes that the tick covers are in; of several workers'
+//     clocks that may be applied, the one that was complete first.  So a shard
+//     that is given the same inputs from a cut on comes to the same bits.
 //  2. Every chunk's version is the minimum over contributors of the clocks
 //     applied; a worker's own count is what read-my-writes is held against.
 //  3. Cuts are aligned: a clock >= k waits until all clocks < k are in, where
@@ -53,8 +56,15 @@ class PerPushShard final : public Shard {
     int64_t applied = 0;   // clocks of this worker that are in the values
     int64_t complete = 0;  // clocks that could be
     uint32_t samples = 0;  // of its last clock; 0: not known
+    int64_t samples_clock = -1;
     bool joined = true;
     std::map<int64_t, double> norms;  // squared, by clock; if they clip
+  };
+
+  // One worker's clock that is complete.
+  struct Complete {
+    int rank = 0;
+    int64_t clock = 0;
   };
 
   PerPushShard(ps::SlabLayout layout, ShardOptions options, Parts parts,
@@ -64,6 +74,7 @@ class PerPushShard final : public Shard {
                    const ps::MessageHeader& push) const override;
   void OnPart(ChunkState& chunk, int rank) override { Settle(rank); }
   void OnTick(const control::Tick& tick) override;
+  void OnRepeated(const ps::MessageHeader& push) override;
   void AdvanceAll() override;
   bool WorthSending(int rank, const ps::Freshness& sent,
                     const ps::Freshness& now) const override;
@@ -75,10 +86,12 @@ class PerPushShard final : public Shard {
   int64_t NextRead(const ChunkState& chunk, int rank) const override {
     return lanes_[rank].applied;
   }
+  void SaveMode(ShardLogState* state) const override;
+  void LoadMode(const ShardLogState& state) override;
 
   // A push or tick of `rank` is in.
   void Settle(int rank);
-  bool CanApply(int rank) const;
+  bool CanApply(const Complete& next) const;
   bool HeldByCut(int64_t clock) const;
   void ApplyClock(int rank);
   float ShareOf(int rank, int64_t clock) const;
@@ -87,6 +100,8 @@ class PerPushShard final : public Shard {
   void JoinOrLeave(int rank);
 
   std::vector<Lane> lanes_;  // by rank
+  // Not applied yet, in the order in which they became complete.
+  std::deque<Complete> complete_;
   int64_t row_;              // the chunks' version
 };
 

@@ -51,6 +51,9 @@ class ShardOutput {
   // Whose parts make up `clock`, for one other server (backup workers).
   virtual void SendContributors(int server, int64_t clock,
                                 std::vector<int32_t> ranks) = 0;
+  // Decided here, with decisions_logged: OnDecided is to follow once it is
+  // durable.
+  virtual void LogContributors(int64_t clock, std::vector<int32_t> ranks) {}
   // A durable cut is complete; its arrays may be read until dropped.
   virtual void CutReady(const RetainedCut& cut) = 0;
 };
@@ -71,7 +74,9 @@ struct ShardOptions {
   // Backup workers: a clock is the mean of the first P - backup that complete
   // it (and of who else has by then), decided by the map's server 0.
   int backup = 0;
-  // Every chunk keeps its last but one version, too: a worker that rejoins
+  // Who makes up a clock is told, and holds, once it is in the shard's log.
+  bool decisions_logged = false;
+  // Every chunk keeps its values before the last update, too: a worker that rejoins
   // computes its lost gradient on what it was computed on.
   bool keep_previous = false;
   int64_t start_clock = 0;
@@ -135,6 +140,8 @@ class Shard {
                               absl::Span<const int32_t> ranks) {
     return false;
   }
+  // A decision of this shard's own is durable.
+  virtual void OnDecided(int64_t clock, absl::Span<const int32_t> ranks) {}
   // Whether the job's servers have anything to say to each other.
   virtual bool has_peers() const { return false; }
   // Null: no backup workers.
@@ -145,6 +152,9 @@ class Shard {
   absl::StatusOr<control::TickAck> Tick(const control::Tick& tick);
   absl::StatusOr<control::OrderAnswer> ProposeOrder(
       const control::ProposeOrderRequest& request);
+  // From a log, into a shard that may begin after the order's clock: what was
+  // decided then is not refused now.
+  void ReplayOrder(const control::ProposeOrderRequest& request);
   void WorkerGone(int rank, uint32_t incarnation);
   // Worker `rank` goes on as a new incarnation: fences the older ones, tells
   // what it lacks here and, once it is known where it goes on (clock >= 0:
@@ -155,6 +165,8 @@ class Shard {
   // new shard, before any input).
   void SaveState(ShardLogState* state) const;
   void LoadState(const ShardLogState& state);
+  // The log's last input has been given.
+  virtual void Replayed() {}
   // Declared dead, and no newer incarnation has come.
   bool IsGone(int rank) const { return ValidRank(rank) && workers_[rank].gone; }
   // Loads a slot of a chunk from a checkpoint; `last`: the chunk opens.
@@ -213,6 +225,8 @@ class Shard {
                            const ps::MessageHeader& push) const = 0;
   // A part has been taken and counted: applies what can be applied.
   virtual void OnPart(ChunkState& chunk, int rank) = 0;
+  // A part came that had been taken.
+  virtual void OnRepeated(const ps::MessageHeader& push) {}
   // A tick has been counted.
   virtual void OnTick(const control::Tick& tick) = 0;
   // Members or orders have changed: applies what can be applied.
@@ -236,6 +250,9 @@ class Shard {
                             Momentum* weighed) const = 0;
   // The clock for which `rank` will read the chunk next, as far as it shows.
   virtual int64_t NextRead(const ChunkState& chunk, int rank) const = 0;
+  // The mode's own part of a log's state, and back.
+  virtual void SaveMode(ShardLogState* state) const {}
+  virtual void LoadMode(const ShardLogState& state) {}
   // For cuts: where a rate that follows the loss stands.
   virtual std::optional<PlateauState> plateau() const { return std::nullopt; }
 
@@ -277,6 +294,8 @@ class Shard {
   }
   ps::Reason Raise(int rank, uint32_t incarnation);
   void Forget(int rank);
+  absl::StatusOr<control::OrderAnswer> TakeOrder(
+      const control::ProposeOrderRequest& request, int64_t opened);
   void Reply(PeerId peer, const ps::MessageHeader& request, ps::Reason reason);
   void Answer(ChunkState& chunk, int rank, const ParkedPull& pull);
   void SendTo(ChunkState& chunk, int rank, int64_t target,

@@ -103,6 +103,7 @@ void Shard::OnPush(PeerId peer, const ps::MessageHeader& header,
                    BufferRef part) {
   const ps::Reason reason = CheckPush(header);
   Reply(peer, header, reason);
+  if (reason == ps::Reason::kDuplicate) OnRepeated(header);
   if (reason != ps::Reason::kNone) return;
   Raise(header.rank, header.incarnation);
   ChunkState& chunk = *table_.Find(header.chunk);
@@ -179,7 +180,11 @@ void Shard::AnswerPrevious(ChunkState& chunk, int rank, uint32_t sequence) {
   header.sequence = sequence;
   Delivery& delivery = chunk.deliveries[rank];
   ++delivery.in_flight;
-  delivery.sent = {.row = header.clock};
+  delivery.sent = FreshnessFor(chunk, rank);
+  delivery.sent.row = header.clock;
+  // The last update may have been the reader's.
+  if (delivery.sent.own != ps::Freshness::kAllOwn)
+    delivery.sent.own = header.clock;
   header.based_on = delivery.sent.own;
   ++counters_.values_sent;
   output_.SendValues(workers_[rank].peer, header, chunk.previous);
@@ -331,15 +336,27 @@ absl::StatusOr<control::TickAck> Shard::Tick(const control::Tick& tick) {
 
 absl::StatusOr<control::OrderAnswer> Shard::ProposeOrder(
     const control::ProposeOrderRequest& request) {
+  return TakeOrder(request, OpenedClock());
+}
+
+void Shard::ReplayOrder(const control::ProposeOrderRequest& request) {
+  const bool before =
+      request.commit() ||
+      request.order().effective_clock() <= options_.start_clock;
+  TakeOrder(request, before ? -1 : OpenedClock()).status().IgnoreError();
+}
+
+absl::StatusOr<control::OrderAnswer> Shard::TakeOrder(
+    const control::ProposeOrderRequest& request, int64_t opened) {
   const control::Order& order = request.order();
   if (request.withdraw()) {
     orders_.Withdraw(order.number());
     AdvanceAll();
     return control::OrderAnswer();
   }
-  if (!request.commit()) return orders_.Propose(order, OpenedClock());
+  if (!request.commit()) return orders_.Propose(order, opened);
   ASSIGN_OR_RETURN(const control::OrderAnswer answer,
-                   orders_.Commit(order, OpenedClock()));
+                   orders_.Commit(order, opened));
   if (!answer.accepted()) return answer;
   for (int rank : order.membership().ranks()) {
     Worker& worker = workers_[rank];
@@ -349,7 +366,8 @@ absl::StatusOr<control::OrderAnswer> Shard::ProposeOrder(
     }
     worker.gone = false;
     worker.due_from = order.effective_clock();
-    clocks_.Restore(rank, order.effective_clock());
+    clocks_.Restore(rank,
+                    std::max(order.effective_clock(), options_.start_clock));
   }
   // The hold on undecided clocks is gone, and bounds may have widened.
   AdvanceAll();
@@ -376,7 +394,9 @@ absl::StatusOr<control::RejoinWorkerResponse> Shard::Rejoin(
   response.set_initialised(true);
   int64_t next = kClockInfinity;
   for (const ChunkState& chunk : table_.chunks()) {
-    next = std::min(next, NextNeeded(chunk, rank));
+    // One that came while the job ran owes nothing before.
+    next = std::min(next, std::max(NextNeeded(chunk, rank),
+                                   workers_[rank].due_from));
     if (!chunk.ready()) response.set_initialised(false);
   }
   response.set_next_clock(next);
@@ -396,6 +416,7 @@ void Shard::SaveState(ShardLogState* state) const {
     out->set_finished_at(clocks_.finished_at(rank));
   }
   orders_.Save(state);
+  SaveMode(state);
 }
 
 void Shard::LoadState(const ShardLogState& state) {
@@ -403,12 +424,17 @@ void Shard::LoadState(const ShardLogState& state) {
   const int count = std::min(state.workers_size(), options_.workers);
   for (int rank = 0; rank < count; ++rank) {
     const ShardLogState::Worker& in = state.workers(rank);
+    const int64_t due = std::max(in.due_from(), options_.start_clock);
+    // It came while the job ran.
+    if (!in.gone() && (workers_[rank].gone || due > options_.start_clock))
+      clocks_.Restore(rank, due);
     workers_[rank].incarnation = in.incarnation();
     workers_[rank].due_from = in.due_from();
     workers_[rank].gone = in.gone();
     clocks_.SetFinished(rank, in.finished_at());
     if (in.gone()) clocks_.Remove(rank);
   }
+  LoadMode(state);
 }
 
 void Shard::WorkerGone(int rank, uint32_t incarnation) {

@@ -31,9 +31,33 @@ layer { name: "ip2" type: "InnerProduct" bottom: "ip" top: "ip2"
 layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip2" bottom: "label" top: "loss" }
 """
 SOLVER = """net: "net.prototxt"
-base_lr: 0.01 lr_policy: "fixed" momentum: 0.9 weight_decay: 0.001 %s
+%s lr_policy: "fixed" %s
 max_iter: %d snapshot_prefix: "%s" solver_mode: CPU random_seed: 1
 """
+# Every weight has the gradient of its column alone, whatever the weights are.
+FORMED_NET = """name: "formed"
+layer { name: "data" type: "DummyData" top: "data" include { phase: TRAIN }
+  dummy_data_param { shape { dim: 1 dim: 64 } data_filler { %s } } }
+layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip"
+  inner_product_param { num_output: 600 bias_term: false } }
+layer { name: "sum" type: "Reduction" bottom: "ip" top: "sum" loss_weight: 1 }
+"""
+COLUMNS = 64
+
+
+class Model:
+    """A net, and the rates that its solver has."""
+
+    def __init__(self, net, rates='base_lr: 0.01 momentum: 0.9 weight_decay: 0.001'):
+        self.net, self.rates = net, rates
+
+
+PLAIN = Model(NET)
+# Sums of powers of two: the end is the number of updates, in whatever order.
+COUNTS = Model(FORMED_NET % 'type: "constant" value: 1', "base_lr: 0.0078125")
+# Another gradient from each worker, the same for each row: rows that have not had
+# the same workers' updates differ.
+ROWS = Model(FORMED_NET % 'type: "gaussian"')
 NETWORKS = itertools.count()
 QUIET = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 
@@ -199,14 +223,14 @@ class FaultCluster:
                         process.again = False
             time.sleep(0.05)
 
-    def submit(self, clocks, *flags, solver="", wait=True, pace_ms=3):
+    def submit(self, clocks, *flags, solver="", wait=True, pace_ms=3, model=PLAIN):
         """A job, its workers and its events; `wait`: dead workers come back."""
         self.jobs += 1
         self.folder = folder = self.work / f"job-{self.jobs}"
         folder.mkdir()
-        (folder / "net.prototxt").write_text(NET)
+        (folder / "net.prototxt").write_text(model.net)
         path = folder / "solver.prototxt"
-        path.write_text(SOLVER % (solver, clocks, "out"))
+        path.write_text(SOLVER % (model.rates, solver, clocks, "out"))
         token, job_file = folder / "token", folder / "job"
         self.psctl("submit", f"--solver={path}", f"--workers={self.workers}",
                    "--chunk_bytes=16384", f"--straggler=0:2@{pace_ms}",
@@ -293,6 +317,40 @@ def model_bytes(stem):
     stem = pathlib.Path(stem)
     return [stem.with_name(stem.name + end).read_bytes()
             for end in (".caffemodel", ".solverstate")]
+
+
+def fields(data):
+    """(number, contents) of a serialised message's length-delimited fields."""
+    def varint(at):
+        value = shift = 0
+        while True:
+            value |= (data[at] & 127) << shift
+            shift, at = shift + 7, at + 1
+            if data[at - 1] < 128:
+                return value, at
+    at = 0
+    while at < len(data):
+        tag, at = varint(at)
+        if tag & 7 == 2:
+            size, at = varint(at)
+            yield tag >> 3, data[at:at + size]
+            at += size
+        elif tag & 7 == 0:
+            _, at = varint(at)
+        else:
+            at += 4 if tag & 7 == 5 else 8
+
+
+def model_rows(stem):
+    """The rows of a FORMED_NET's weights, as bytes."""
+    stem = pathlib.Path(stem)
+    model = stem.with_name(stem.name + ".caffemodel").read_bytes()
+    weights = b"".join(
+        data for layer, text in fields(model) if layer == 100
+        for blobs, blob in fields(text) if blobs == 7
+        for number, data in fields(blob) if number == 5)
+    size = COLUMNS * 4
+    return [weights[i:i + size] for i in range(0, len(weights), size)]
 
 
 def seeded(seed):

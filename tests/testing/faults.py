@@ -17,16 +17,28 @@ from testing.fault_cluster import FaultCluster, model_bytes
 CLOCKS = 80
 CUTS = "--checkpoint_clocks=10"
 LOG = "--durability=LOG"
+PUSH = "--ssp_update=PER_PUSH"
 CLIP = "clip_gradients: 0.5"
 
 
 class Fault:
-    """`hurt(cluster, rng)` does the damage; the rest is how the job is run."""
+    """`hurt(cluster, rng)` does the damage; the rest is how the job is run, and what
+    its end is held against: `exact`, the bits of an undisturbed run (with the flags
+    `like`), or `check(stem)`."""
 
-    def __init__(self, hurt, flags=(), exact=True, solver="", wait=True, pace_ms=3, **cluster):
+    def __init__(self, hurt, flags=(), exact=True, solver="", wait=True, pace_ms=3,
+                 model=fault_cluster.PLAIN, like=(), check=None, **cluster):
         self.hurt, self.flags, self.exact = hurt, list(flags), exact
         self.solver, self.wait, self.cluster = solver, wait, cluster
-        self.pace_ms = pace_ms
+        self.pace_ms, self.model, self.like, self.check = pace_ms, model, list(like), check
+
+
+def equal_rows(stem):
+    """Every chunk, whichever server held it, has had the same updates."""
+    rows = fault_cluster.model_rows(stem)
+    assert len(rows) == 600 and any(rows[0]), len(rows)
+    differing = [i for i, row in enumerate(rows) if row != rows[0]]
+    assert not differing, f"rows {differing[0]}..{differing[-1]} had other updates"
 
 
 def somewhen(cluster, rng, last=CLOCKS - 20):
@@ -227,6 +239,22 @@ FAULTS = {
     "server-log": Fault(kill("ps-1"), [LOG, CUTS]),
     "server-log-clip": Fault(kill("ps-1"), [LOG, CUTS], solver=CLIP),
     "server-log-alone": Fault(kill("ps-1"), [LOG]),
+    # Pushes in the order of their arrival: of one worker to the bit, of several each
+    # once; backup workers: every clock of the same workers on both servers.
+    "server-log-push": Fault(kill("ps-1"), [LOG, CUTS, PUSH, "--staleness=1"],
+                             model=fault_cluster.COUNTS),
+    "server-log-push-alone": Fault(kill("ps-1"), [LOG, CUTS, PUSH], like=[PUSH, "--staleness=0"],
+                                   workers=1),
+    "server-log-async": Fault(kill("ps-1"), [LOG, PUSH, "--staleness=-1"],
+                              model=fault_cluster.COUNTS),
+    "coordinator-log-push": Fault(kill("ps-0"), [LOG, CUTS, PUSH, "--staleness=1"],
+                                  model=fault_cluster.COUNTS),
+    "cluster-log-push": Fault(kill_everything, [LOG, CUTS, PUSH, "--staleness=1"],
+                              model=fault_cluster.COUNTS),
+    "server-log-backup": Fault(kill("ps-1"), [LOG, CUTS, "--backup=1"], exact=False,
+                               model=fault_cluster.ROWS, check=equal_rows, workers=3),
+    "coordinator-log-backup": Fault(kill("ps-0"), [LOG, CUTS, "--backup=1"], exact=False,
+                                    model=fault_cluster.ROWS, check=equal_rows, workers=3),
     "coordinator": Fault(kill("ps-0"), [CUTS], servers=3, hold_shards=False),
     "coordinator-shard": Fault(kill("ps-0"), [CUTS]),
     "coordinator-log": Fault(kill("ps-0"), [LOG, CUTS]),
@@ -261,7 +289,8 @@ FAULTS = {
 }
 # One of each kind, for the default tier.
 QUICK = ["worker-wait", "worker-continue", "evaluator", "old-epoch", "server-checkpoint-clip",
-         "server-log-clip", "coordinator", "coordinator-shard", "coordinator-log", "in-checkpoint",
+         "server-log-clip", "server-log-push", "server-log-push-alone", "server-log-backup",
+         "coordinator", "coordinator-shard", "coordinator-log", "in-checkpoint",
          "cluster", "twin-worker", "garbage", "corrupt-checkpoint", "restart-server",
          "restart-coordinator", "partition-data", "partition-server"]
 # Longer: for the soak script.
@@ -307,18 +336,20 @@ class Session:
         return None
 
     def undisturbed(self, fault):
-        if fault.solver not in self.expected:
+        key = (fault.model, fault.solver, *fault.like)
+        if key not in self.expected:
             cluster = self.cluster(fault)
-            stem = cluster.submit(CLOCKS, solver=fault.solver, pace_ms=1)
+            stem = cluster.submit(CLOCKS, *fault.like, solver=fault.solver, pace_ms=1,
+                                  model=fault.model)
             cluster.await_end()
-            self.expected[fault.solver] = model_bytes(stem)
-        return self.expected[fault.solver]
+            self.expected[key] = model_bytes(stem)
+        return self.expected[key]
 
     def inject(self, fault, rng):
         """Gives the longest stop in seconds; AssertionError: something is lost."""
         cluster = self.cluster(fault)
         stem = cluster.submit(CLOCKS, *fault.flags, solver=fault.solver, wait=fault.wait,
-                              pace_ms=fault.pace_ms)
+                              pace_ms=fault.pace_ms, model=fault.model)
         fault.hurt(cluster, rng)
         cluster.await_end(120)
         assert stem.with_name(stem.name + ".caffemodel").exists(), \
@@ -327,6 +358,8 @@ class Session:
             f"the evaluator did not see the end: {cluster.report()}"
         assert not fault.exact or model_bytes(stem) == self.undisturbed(fault), \
             f"the end differs from the undisturbed run's: {cluster.report()}"
+        if fault.check:
+            fault.check(stem)
         shutil.rmtree(stem.parent, ignore_errors=True)
         return cluster.watch.still
 

@@ -76,7 +76,7 @@ struct ShardOptions {
   int backup = 0;
   // Who makes up a clock is told, and holds, once it is in the shard's log.
   bool decisions_logged = false;
-  // Every chunk keeps its values before the last update, too: a worker that rejoins
+  // Every chunk keeps its values before the last update, too: who rejoins
   // computes its lost gradient on what it was computed on.
   bool keep_previous = false;
   int64_t start_clock = 0;

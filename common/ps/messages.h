@@ -89,9 +89,17 @@ inline constexpr uint16_t kFlagEager = 2;  // values sent unasked
 // Values that never were: what momentum alone would make of version `clock` in
 // `samples` clocks (lookahead).
 inline constexpr uint16_t kFlagPredicted = 8;
+// The payload of a kPush is bfloat16: two bytes a number.
+inline constexpr uint16_t kFlagBf16 = 16;
 // On the kInit of a chunk's highest slot: the chunk opens for reads once all
 // slots up to it are in, in whatever order they come.
 inline constexpr uint16_t kFlagLastOfInit = 4;
+
+// Bytes of a payload where it is held, as floats: what windows and credits
+// count.
+inline int64_t HeldBytes(const MessageHeader& header) {
+  return int64_t{header.payload_bytes} * (header.flags & kFlagBf16 ? 2 : 1);
+}
 
 inline constexpr int kHeaderBytes = 72;
 inline constexpr uint32_t kMaxPayloadBytes = 4u << 20;

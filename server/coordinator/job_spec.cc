@@ -230,6 +230,10 @@ absl::Status ValidateJobSpec(const JobSpec& spec) {
   if (spec.durability() == control::LOG && spec.tables_size() > 0)
     return absl::UnimplementedError(
         "durability LOG is not there for tables yet");
+  if (!control::GradientWire_IsValid(spec.wire()))
+    return Bad("wire", "known are FP32 and BF16");
+  if (spec.wire() != control::FP32 && spec.tables_size() > 0)
+    return Bad("wire", "tables have no gradients");
   if (spec.checkpoint_clocks() < 0)
     return Bad("checkpoint_clocks", "must be >= 0");
   if (!std::isfinite(spec.checkpoint_seconds()) ||

@@ -170,6 +170,9 @@ std::string DescribeText(const JobStatus& job) {
     absl::StrAppend(&text, "message    ", job.message(), "\n");
   if (RunSeconds(job) > 0)
     absl::StrAppend(&text, "ran        ", DurationText(RunSeconds(job)), "\n");
+  if (spec.wire() != control::FP32)
+    absl::StrAppend(&text, "wire       ",
+                    control::GradientWire_Name(spec.wire()), "\n");
   if (spec.backup() > 0)
     absl::StrAppend(&text, "backup     ", spec.backup(),
                     ": a clock is the mean of the first ",

@@ -74,6 +74,11 @@ absl::Status SetConsistency(const SubmitOptions& options,
   spec->set_max_ahead(options.max_ahead);
   spec->set_lazy_pull(options.lazy_pull);
   spec->set_lookahead(options.lookahead);
+  control::GradientWire wire;
+  if (!control::GradientWire_Parse(options.wire, &wire))
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--wire ", options.wire, ": known are FP32 and BF16"));
+  spec->set_wire(wire);
   spec->set_staleness_lr(staleness_lr);
   spec->set_fresh_wait(options.fresh_wait);
   return absl::OkStatus();
@@ -324,6 +329,8 @@ void AddSubmitFlags(SubmitOptions* o, FlagSet* flags) {
              "name who holds others back for so long; 0: 10 s or 20 clocks");
   flags->Add("backup", &o->backup,
              "backup workers: a clock is the mean of the first workers - N");
+  flags->Add("wire", &o->wire,
+             "how gradients travel: FP32, or BF16 in half the bytes");
   flags->Add("straggler", &o->straggler,
              "test aid: RANK:FACTOR, rotating:, random: or exponential:FACTOR, "
              "[@MS]");

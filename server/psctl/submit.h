@@ -29,6 +29,7 @@ struct SubmitOptions {
   int32_t threads = 0;
   bool global_batch = false;
   int32_t backup = 0;
+  std::string wire = "FP32";
   int32_t max_workers = 0;
   std::string dssp;
   double stall_seconds = 0;

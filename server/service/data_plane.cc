@@ -10,6 +10,7 @@
 #include "common/base/crc.h"
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
+#include "common/optim/bfloat16.h"
 
 namespace cssp {
 
@@ -184,6 +185,10 @@ Reason DataPlane::Check(const Peer& peer, const MessageHeader& header) const {
 
 Reason DataPlane::CheckSize(Peer& peer, const MessageHeader& header) const {
   const Shard& shard = peer.job->shard();
+  if ((header.flags & ps::kFlagBf16) != 0 &&
+      (header.type != MessageType::kPush || !peer.job->takes_bf16())) {
+    return Reason::kBadMessage;
+  }
   if (header.type == MessageType::kNorms) {
     return header.payload_bytes % sizeof(double) == 0 ? Reason::kNone
                                                       : Reason::kBadLength;
@@ -200,7 +205,7 @@ Reason DataPlane::CheckSize(Peer& peer, const MessageHeader& header) const {
                                                   : Reason::kBadLength;
   }
   const bool beyond_credit =
-      peer.arriving_bytes + header.payload_bytes > peer.job->credit();
+      peer.arriving_bytes + ps::HeldBytes(header) > peer.job->credit();
   if (ForTables(header.type)) {
     const Reason reason = peer.job->tables().Check(header);
     if (reason != Reason::kNone) return reason;
@@ -211,7 +216,7 @@ Reason DataPlane::CheckSize(Peer& peer, const MessageHeader& header) const {
   }
   const int64_t floats = shard.ChunkFloats(header.chunk);
   if (floats == 0) return Reason::kNotMine;
-  if (header.payload_bytes != floats * sizeof(float)) {
+  if (ps::HeldBytes(header) != floats * int64_t{sizeof(float)}) {
     return Reason::kBadLength;
   }
   if (header.type == MessageType::kPush) {
@@ -256,7 +261,8 @@ uint8_t* DataPlane::OnArrival(EndpointId id, absl::Span<const uint8_t> bytes,
   return Land(id, peer, *header);
 }
 
-// Gives memory: a chunk's own kind of buffer, which becomes the part as it is.
+// Gives memory: a chunk's own kind of buffer, which becomes the part as it is;
+// its second half for bfloat16, which is widened there.
 uint8_t* DataPlane::Land(EndpointId id, Peer& peer,
                          const MessageHeader& header) {
   if (header.payload_bytes == 0) return &nothing_;
@@ -265,12 +271,13 @@ uint8_t* DataPlane::Land(EndpointId id, Peer& peer,
   uint8_t* memory;
   if (CarriesChunk(header.type)) {
     arrival.buffer = peer.job->shard().NewPart(header.chunk);
-    memory = arrival.buffer.bytes().data();
+    const absl::Span<uint8_t> bytes = arrival.buffer.bytes();
+    memory = bytes.data() + (bytes.size() - header.payload_bytes);
   } else {
     arrival.small.resize(header.payload_bytes);
     memory = arrival.small.data();
   }
-  peer.arriving_bytes += header.payload_bytes;
+  peer.arriving_bytes += arrival.held();
   arrivals_[memory] = std::move(arrival);
   return memory;
 }
@@ -282,8 +289,7 @@ DataPlane::Arrival DataPlane::TakeArrival(uint8_t* memory) {
   arrivals_.erase(at);
   const auto peer = peers_.find(arrival.peer);
   if (peer != peers_.end()) {
-    peer->second.arriving_bytes -=
-        arrival.buffer ? arrival.buffer.bytes().size() : arrival.small.size();
+    peer->second.arriving_bytes -= arrival.held();
   }
   return arrival;
 }
@@ -327,8 +333,14 @@ void DataPlane::Dispatch(EndpointId id, Peer& peer, const MessageHeader& header,
   switch (header.type) {
     case MessageType::kPush: {
       const absl::Time begun = time_.Now();
+      MessageHeader push = header;
+      if ((header.flags & ps::kFlagBf16) != 0) {
+        UnpackBf16InPlace(arrival.buffer.floats());
+        push.payload_bytes = ps::HeldBytes(header);
+        push.flags &= ~(ps::kFlagBf16 | ps::kFlagHasCrc);
+      }
       const Reason reason =
-          peer.job->Push(id, header, std::move(arrival.buffer));
+          peer.job->Push(id, push, std::move(arrival.buffer));
       if (reason != Reason::kNone) return Refuse(id, header, reason);
       if (ShardHostMetrics* metrics = options_.metrics) {
         metrics->push_bytes->Add(payload.size());

@@ -81,6 +81,9 @@ class DataPlane : private TransportHandler, private JobSender {
     EndpointId peer = kNoEndpoint;
     BufferRef buffer;            // a chunk's
     std::vector<uint8_t> small;  // anything else's
+    int64_t held() const {
+      return buffer ? buffer.bytes().size() : small.size();
+    }
   };
   struct Outgoing {
     EndpointId peer = kNoEndpoint;

@@ -67,6 +67,7 @@ absl::StatusOr<std::unique_ptr<JobShard>> JobShard::Create(
   auto job = absl::WrapUnique(new JobShard(sender));
   job->id_ = request.job_id();
   job->token_ = request.token();
+  job->takes_bf16_ = request.spec().wire() == control::BF16;
   ps::SlabLayout layout;  // of a job of tables: empty
   if (request.spec().tables_size() == 0) {
     ASSIGN_OR_RETURN(layout,

@@ -109,6 +109,8 @@ class JobShard : private ShardOutput {
   const std::string& token() const { return token_; }
   // Bytes that one worker may have under way to this server.
   int64_t credit() const { return credit_; }
+  // Gradients may travel as bfloat16.
+  bool takes_bf16() const { return takes_bf16_; }
   // CRC of the values, computed once for all readers.
   uint32_t ValuesCrc(const ps::MessageHeader& header, const BufferRef& values);
   // What has been counted since the last call is added to `metrics`.
@@ -185,6 +187,7 @@ class JobShard : private ShardOutput {
   std::string id_;
   std::string token_;
   int64_t credit_ = 0;
+  bool takes_bf16_ = false;
   std::unique_ptr<Shard> shard_;
   std::unique_ptr<JobTables> tables_;
   std::vector<PeerServer> peer_servers_;

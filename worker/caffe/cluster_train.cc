@@ -63,6 +63,7 @@ absl::StatusOr<control::JobSpec> MakeSpec(const CaffeFlags& flags,
   spec.set_lazy_pull(flags.lazy_pull);
   spec.set_max_ahead(flags.max_ahead);
   spec.set_lookahead(flags.lookahead);
+  spec.set_wire(flags.wire == "BF16" ? control::BF16 : control::FP32);
   spec.set_threads(flags.threads);
   spec.set_solver_path(flags.solver);
   spec.set_python_layers(HasPythonLayers(spec.solver()));

@@ -25,7 +25,7 @@ const char kUsage[] =
 const char* const kJobOptions[] = {
     "staleness",   "ssp_update",   "fresh_wait", "straggler",
     "chunk_bytes", "global_batch", "lazy_pull",  "wait_for_dead",
-    "max_ahead",   "lookahead", "backup"};
+    "max_ahead",   "lookahead",    "backup",     "wire"};
 
 void AddBvlcFlags(CaffeFlags& f, FlagSet* flags) {
   flags->Add("gpu", &f.gpu,
@@ -71,6 +71,8 @@ void AddOwnFlags(CaffeFlags& f, FlagSet* flags) {
              "mpirun: slow a worker down, rank:factor or rotating:factor");
   flags->Add("backup", &f.backup,
              "mpirun: a clock is the mean of the first workers - N");
+  flags->Add("wire", &f.wire,
+             "mpirun: how gradients travel, FP32 or BF16");
   flags->Add("chunk_bytes", &f.chunk_bytes,
              "mpirun: bytes of a chunk; 0: by model size");
   flags->Add("global_batch", &f.global_batch,
@@ -107,6 +109,9 @@ absl::Status Check(const CaffeFlags& f) {
     return absl::InvalidArgumentError(absl::StrCat(
         "--ssp_update must be PER_CLOCK or PER_PUSH, not '", f.ssp_update,
         "'"));
+  if (f.wire != "FP32" && f.wire != "BF16")
+    return absl::InvalidArgumentError(
+        absl::StrCat("--wire must be FP32 or BF16, not '", f.wire, "'"));
   return absl::OkStatus();
 }
 

@@ -32,6 +32,7 @@ struct CaffeFlags {
   double fresh_wait = 0.25;
   std::string straggler;
   int32_t backup = 0;
+  std::string wire = "FP32";
   int32_t chunk_bytes = 0;
   bool global_batch = false;
   bool lazy_pull = false;

@@ -22,9 +22,10 @@ constexpr absl::Duration kHelloTimeout = absl::Seconds(5);
 constexpr absl::Duration kGoodbyeWait = absl::Milliseconds(300);
 constexpr size_t kSmallPayload = 4096;
 
-absl::Span<const uint8_t> Bytes(absl::Span<const float> data) {
+template <class Number>
+absl::Span<const uint8_t> Bytes(absl::Span<const Number> data) {
   return {reinterpret_cast<const uint8_t*>(data.data()),
-          data.size() * sizeof(float)};
+          data.size() * sizeof(Number)};
 }
 
 }  // namespace
@@ -115,7 +116,8 @@ void PsClient::SendPush(const Push& push) {
   request.header.clock = push.clock;
   request.header.based_on = push.based_on;
   request.header.samples = push.samples;
-  request.data = Bytes(push.data);
+  request.data = push.packed.empty() ? Bytes(push.data) : Bytes(push.packed);
+  if (!push.packed.empty()) request.header.flags |= ps::kFlagBf16;
   EnqueueChunk(std::move(request));
 }
 
@@ -341,7 +343,7 @@ void PsClient::Pump(int number) {
   while (!server.unsent.empty()) {
     const auto at = requests_.find(server.unsent.front());
     const int64_t bytes =
-        at == requests_.end() ? 0 : at->second.header.payload_bytes;
+        at == requests_.end() ? 0 : ps::HeldBytes(at->second.header);
     if (server.bytes_out > 0 && server.bytes_out + bytes > server.window_bytes)
       return;
     const uint32_t sequence = server.unsent.front();
@@ -379,7 +381,7 @@ bool PsClient::SendRequest(int number, uint32_t sequence) {
   if (request.is_pull()) {
     ++server.pulls_out;
   } else {
-    server.bytes_out += request.header.payload_bytes;
+    server.bytes_out += ps::HeldBytes(request.header);
     if (options_.metrics)
       options_.metrics->pushed_bytes->Add(request.header.payload_bytes);
   }

@@ -96,13 +96,15 @@ class PsClient : private TransportHandler {
   // Says goodbye and joins.  Idempotent.
   void Stop();
 
-  // `data` must stay as it is until OnPushDone.
+  // What is pushed, `data` or else `packed`, must stay as it is until
+  // OnPushDone.
   struct Push {
     int chunk = 0;
     int64_t clock = 0;
     int64_t based_on = 0;
     uint32_t samples = 0;
     absl::Span<const float> data;
+    absl::Span<const uint16_t> packed;  // as bfloat16
   };
   void SendPush(const Push& push) ABSL_LOCKS_EXCLUDED(mu_);
   // Rank 0's initial values (slot 0) or history; OnPushDone when it is held.

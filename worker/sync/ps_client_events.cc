@@ -146,7 +146,7 @@ void PsClient::Answered(int number, const MessageHeader& header) {
     if (request.is_pull()) {
       --server.pulls_out;
     } else {
-      server.bytes_out -= request.header.payload_bytes;
+      server.bytes_out -= ps::HeldBytes(request.header);
     }
   }
   FinishIfDone(header.sequence);
@@ -188,7 +188,7 @@ void PsClient::AskAgain(int number, const MessageHeader& header) {
   if (at->second.is_pull()) {
     --server.pulls_out;
   } else {
-    server.bytes_out -= at->second.header.payload_bytes;
+    server.bytes_out -= ps::HeldBytes(at->second.header);
   }
   at->second.sent = false;
   delayed_.push_back({time_.Now() + kRefusedPause, header.sequence});

@@ -4,10 +4,12 @@
 #include <numeric>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
+#include "common/optim/bfloat16.h"
 #include "common/optim/update_rule.h"
 #include "common/ps/consistency.h"
 #include "worker/sync/job_links.h"
@@ -72,7 +74,10 @@ PsSync::PsSync(JobSession& session, ps::SlabLayout layout,
       pipeline_(layout_, [this](int chunk, int64_t clock) {
         SendChunk(chunk, clock);
       }),
-      lost_(layout_.chunks().size(), kNone) {}
+      lost_(layout_.chunks().size(), kNone) {
+  if (session.spec().wire() != control::BF16) return;
+  for (std::vector<uint16_t>& slab : packed_) slab.resize(layout_.size());
+}
 
 PsSync::~PsSync() {
   session_.Unwatch();
@@ -214,14 +219,29 @@ void PsSync::GradientReady(int param, int64_t clock) {
 
 void PsSync::SendChunk(int chunk, int64_t clock) {
   const ps::Chunk& where = layout_.chunks()[chunk];
+  const auto generation = static_cast<size_t>(clock % 2);
   ++pushes_[chunk_server_[chunk]];
-  client_->SendPush(
-      {.chunk = chunk,
-       .clock = clock,
-       .based_on = std::min(clock, cache_.oldest_installed()),
-       .samples = options_.samples,
-       .data = slabs_.gradients[static_cast<size_t>(clock % 2)].subspan(
-           where.offset, where.count)});
+  PsClient::Push push;
+  push.chunk = chunk;
+  push.clock = clock;
+  push.based_on = std::min(clock, cache_.oldest_installed());
+  push.samples = options_.samples;
+  push.data = slabs_.gradients[generation].subspan(where.offset, where.count);
+  if (!packed_[generation].empty() && !HasStatistics(where)) {
+    const auto packed = absl::MakeSpan(packed_[generation])
+                            .subspan(where.offset, where.count);
+    PackBf16(push.data, packed);
+    push.packed = packed;
+  }
+  client_->SendPush(push);
+}
+
+// Statistics (BatchNorm's means) are values, not gradients: nothing averages
+// their rounding out.
+bool PsSync::HasStatistics(const ps::Chunk& chunk) const {
+  return absl::c_any_of(chunk.segments, [this](const ps::Segment& segment) {
+    return layout_.blobs()[segment.blob].statistic;
+  });
 }
 
 absl::Status PsSync::EndClock(const ClockSummary& summary) {

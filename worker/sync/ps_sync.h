@@ -96,6 +96,7 @@ class PsSync final : public ParameterSync, private PsClientEvents {
          const PsSyncOptions& options);
   absl::Status Start(const control::DeclareLayoutResponse& declared);
   void SendChunk(int chunk, int64_t clock);
+  bool HasStatistics(const ps::Chunk& chunk) const;
   void CountRead(const ParamCache::Read& read, int64_t clock);
   absl::Status Lost(absl::Status status);
   absl::Status SendTicks(int64_t clock, bool finished, double loss);
@@ -126,6 +127,8 @@ class PsSync final : public ParameterSync, private PsClientEvents {
   const bool lazy_pull_;
   const bool backup_;
   const bool sends_norm_;               // PER_PUSH that clips
+  // JobSpec.wire BF16: gradients as they travel, a slab a generation.
+  std::array<std::vector<uint16_t>, 2> packed_;
   std::vector<int> chunk_server_;
   ParamCache cache_;
   GradientPipeline pipeline_;

@@ -25,6 +25,7 @@ struct Case {
   int chunk_bytes = 0;
   std::string layers;      // between conv1 and pool1
   int64_t clocks = 100;
+  control::GradientWire wire = control::FP32;
 };
 
 std::string Name(const testing::TestParamInfo<Case>& info) {
@@ -60,6 +61,7 @@ TEST_P(ExactnessTest, EqualsTheReferenceBitForBit) {
   const caffe::SolverParameter solver = Solver();
   auto reference = ReferenceTrainer::Create(solver, c.workers);
   ASSERT_TRUE(reference.ok()) << reference.status();
+  if (c.wire == control::BF16) (*reference)->RoundGradients();
   const std::vector<float> initial((*reference)->net().weights().begin(),
                                    (*reference)->net().weights().end());
   ASSERT_TRUE((*reference)->Run(c.clocks).ok());
@@ -78,6 +80,7 @@ TEST_P(ExactnessTest, EqualsTheReferenceBitForBit) {
   *spec.mutable_solver() = solver;
   spec.set_workers(c.workers);
   spec.set_chunk_bytes(c.chunk_bytes);
+  spec.set_wire(c.wire);
   auto status = (*cluster)->Run(spec, absl::Minutes(3));
   ASSERT_TRUE(status.ok()) << status.status();
   ASSERT_EQ(status->state(), control::JOB_SUCCEEDED) << status->message();
@@ -160,6 +163,10 @@ INSTANTIATE_TEST_SUITE_P(
              16384},
         Case{"Cosine", kCosine, 2, 2, 16384},
         Case{"Plateau3ServersSmallChunks", kPlateau, 2, 3, 16384},
+        Case{"Bfloat16", kSgd, 2, 1, 0, "", 100, control::BF16},
+        Case{"Bfloat16Clip3ServersSmallChunks",
+             absl::StrCat(kSgd, " clip_gradients: 0.5"), 2, 3, 16384, "", 100,
+             control::BF16},
         Case{"IterSize", absl::StrCat(kSgd, " iter_size: 3"), 2, 2, 16384},
         Case{"ClipAndIterSizeAdam",
              "type: 'Adam' base_lr: 0.001 momentum: 0.9 lr_policy: 'fixed' "

@@ -1,13 +1,27 @@
 #include "tests/integration/train/reference_trainer.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "common/base/status_macros.h"
+#include "common/optim/bfloat16.h"
 #include "common/optim/update_rule.h"
 #include "worker/layers/builtin_layers.h"
 #include "worker/solver/solver_nets.h"
 
 namespace cssp {
+namespace {
+
+void Round(std::vector<float>& values) {
+  std::vector<uint16_t> packed(values.size());
+  PackBf16(values, absl::MakeSpan(packed));
+  for (size_t i = 0; i < values.size(); ++i) {
+    const uint32_t bits = uint32_t{packed[i]} << 16;
+    std::memcpy(&values[i], &bits, sizeof(bits));
+  }
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<ReferenceTrainer>> ReferenceTrainer::Create(
     const caffe::SolverParameter& solver, int workers,
@@ -57,6 +71,7 @@ absl::Status ReferenceTrainer::Clock(int64_t clock) {
     const absl::Span<float> gradients =
         net_->gradients(net_->last_generation());
     parts_[rank].assign(gradients.begin(), gradients.end());
+    if (rounds_) Round(parts_[rank]);
   }
   std::vector<const float*> parts;
   for (const std::vector<float>& part : parts_) parts.push_back(part.data());

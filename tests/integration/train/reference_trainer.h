@@ -25,6 +25,8 @@ class ReferenceTrainer {
       const caffe::SolverParameter& solver, int workers,
       std::unique_ptr<Device> device = nullptr);
 
+  // Gradients are rounded as JobSpec.wire BF16 does.  REQUIRES: no statistics.
+  void RoundGradients() { rounds_ = true; }
   absl::Status Run(int64_t clocks);
   Net& net() { return *net_; }
   LocalSync& sync() { return *sync_; }
@@ -43,6 +45,7 @@ class ReferenceTrainer {
   std::vector<std::vector<float>> parts_;
   std::vector<float> mean_;
   int64_t batch_ = 1;
+  bool rounds_ = false;
 };
 
 }  // namespace cssp

@@ -6,6 +6,7 @@
 #include "common/base/status_macros.h"
 #include "common/base/time_source.h"
 #include "server/checkpoint/checkpoint_io.h"
+#include "server/checkpoint/table_cut.h"
 
 namespace cssp {
 namespace {
@@ -52,7 +53,7 @@ control::ShardCheckpoint CheckpointWriter::Write(const CutTask& task) {
   TimeSource& time = TimeSource::Real();
   const absl::Time begun = time.Now();
   int64_t bytes = 0;
-  const absl::Status status = WriteChunks(task, &bytes);
+  const absl::Status status = WriteAll(task, &bytes);
   if (!status.ok()) {
     outcome.set_error(std::string(status.message()));
     LOG(ERROR) << "job " << task.job_id << " checkpoint of clock " << task.clock
@@ -68,12 +69,24 @@ control::ShardCheckpoint CheckpointWriter::Write(const CutTask& task) {
   return outcome;
 }
 
-absl::Status CheckpointWriter::WriteChunks(const CutTask& task,
-                                           int64_t* bytes) {
+absl::Status CheckpointWriter::WriteAll(const CutTask& task, int64_t* bytes) {
   if (!task.error.empty()) return absl::ResourceExhaustedError(task.error);
   if (options_.store == nullptr) {
     return absl::FailedPreconditionError("this server has no store");
   }
+  absl::Status status = task.tables == nullptr ? WriteChunks(task, bytes)
+                                               : WriteTables(task, bytes);
+  if (status.ok()) status = options_.store->Sync();
+  if (!status.ok()) {
+    // A cut with holes is no checkpoint; its space is wanted back.
+    options_.store->DeletePrefix(CutPrefix(task.job_id, task.clock))
+        .IgnoreError();
+  }
+  return status;
+}
+
+absl::Status CheckpointWriter::WriteChunks(const CutTask& task,
+                                           int64_t* bytes) {
   absl::Status status;
   for (size_t i = 0; i < task.chunk_ids.size() && status.ok(); ++i) {
     std::vector<absl::Span<const float>> arrays;
@@ -85,13 +98,42 @@ absl::Status CheckpointWriter::WriteChunks(const CutTask& task,
         {EncodeCutChunk(task.job_id, task.clock, task.chunk_ids[i], arrays)},
         /*sync=*/false);
   }
-  if (status.ok()) status = options_.store->Sync();
-  if (!status.ok()) {
-    // A cut with holes is no checkpoint; its space is wanted back.
-    options_.store->DeletePrefix(CutPrefix(task.job_id, task.clock))
-        .IgnoreError();
-  }
   return status;
+}
+
+// A record for each block that was made; the one that counts them comes last.
+absl::Status CheckpointWriter::WriteTables(const CutTask& task,
+                                           int64_t* bytes) {
+  TablesRecord record;
+  record.set_clock(task.clock);
+  for (const TableCut& cut : task.tables->tables) {
+    TablesRecord::Table* table = record.add_tables();
+    table->set_width(cut.rows.width);
+    for (const TableLane& lane : cut.lanes) {
+      TablesRecord::Lane* out = table->add_lanes();
+      out->set_done(lane.done);
+      out->set_applied(lane.applied);
+      out->set_finished(lane.finished);
+      out->set_removed(lane.removed);
+    }
+    for (size_t block = 0; block < cut.rows.blocks.size(); ++block) {
+      if (cut.rows.blocks[block] == nullptr) continue;
+      std::vector<int64_t> rows = cut.rows.RowsOf(block);
+      for (int64_t& row : rows)
+        row = row * task.tables->servers + task.tables->self;
+      const absl::Span<const float> values(cut.rows.blocks[block].get(),
+                                           rows.size() * cut.rows.width);
+      *bytes += values.size() * sizeof(float);
+      const TableRecordName name = {task.job_id, task.clock,
+                                    record.tables_size() - 1,
+                                    table->records()};
+      RETURN_IF_ERROR(options_.store->Write(
+          {EncodeTableRows(name, rows, values)}, /*sync=*/false));
+      table->set_records(table->records() + 1);
+    }
+  }
+  return options_.store->Write({EncodeTables(task.job_id, record)},
+                               /*sync=*/false);
 }
 
 }  // namespace cssp

@@ -14,6 +14,7 @@
 #include "proto/control.pb.h"
 #include "server/service/metrics.h"
 #include "server/shard/buffer_pool.h"
+#include "server/shard/param_table.h"
 #include "server/storage/param_store.h"
 
 namespace cssp {
@@ -27,6 +28,7 @@ struct CutTask {
   std::vector<int> chunk_ids;
   std::vector<std::vector<BufferRef>> arrays;  // as chunk_ids
   std::optional<PlateauState> plateau;
+  std::shared_ptr<const TablesCut> tables;  // of a job of tables
   std::string error;  // not empty: nothing to write, only to report
 };
 
@@ -52,7 +54,9 @@ class CheckpointWriter {
  private:
   void Run();
   control::ShardCheckpoint Write(const CutTask& task);
+  absl::Status WriteAll(const CutTask& task, int64_t* bytes);
   absl::Status WriteChunks(const CutTask& task, int64_t* bytes);
+  absl::Status WriteTables(const CutTask& task, int64_t* bytes);
 
   const Options options_;
   BoundedQueue<CutTask> queue_;

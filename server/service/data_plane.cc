@@ -412,15 +412,8 @@ void DataPlane::OnTableMessage(EndpointId id, Peer& peer,
     if (reason != Reason::kNone) Refuse(id, header, reason);
     return;
   }
-  const Reason reason = tables.OnInc(header, body);
   if (options_.metrics) options_.metrics->push_bytes->Add(body.size());
-  if (reason != Reason::kNone) return Refuse(id, header, reason);
-  MessageHeader ack = header;
-  ack.type = MessageType::kPushAck;
-  ack.flags = 0;
-  ack.payload_bytes = 0;
-  ack.payload_crc = 0;
-  SendHeader(id, ack);
+  peer.job->TableInc(id, header, body);
 }
 
 void DataPlane::OnNorms(EndpointId id, Peer& peer, const MessageHeader& header,

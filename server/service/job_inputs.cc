@@ -59,6 +59,12 @@ absl::StatusOr<control::TickAck> JobShard::ApplyTick(
   return ack;
 }
 
+absl::StatusOr<control::OrderAnswer> JobShard::ApplyOrder(
+    const control::ProposeOrderRequest& request) {
+  if (!tables_->empty()) shard_->NoteOpened(tables_->opened());
+  return shard_->ProposeOrder(request);
+}
+
 void JobShard::ApplyGone(const control::WorkerGoneRequest& gone) {
   shard_->WorkerGone(gone.rank(), gone.incarnation());
   if (shard_->IsGone(gone.rank())) tables_->Remove(gone.rank());
@@ -76,7 +82,7 @@ void JobShard::ProposeOrder(const control::ProposeOrderRequest& request,
         "an order of job epoch ", request.job_epoch(), "; this is epoch ",
         shard_->options().job_epoch)));
   Take(ShardInput::kOrder, request, -1, std::move(done),
-       [this, request] { return shard_->ProposeOrder(request); });
+       [this, request] { return ApplyOrder(request); });
 }
 
 void JobShard::WorkerGone(const control::WorkerGoneRequest& request,
@@ -169,6 +175,40 @@ void JobShard::LogContributors(int64_t clock, std::vector<int32_t> ranks) {
                });
 }
 
+// ---- Tables -----------------------------------------------------------------
+
+void JobShard::AnswerInc(PeerId peer, const ps::MessageHeader& inc,
+                         ps::Reason reason) {
+  ps::MessageHeader header = inc;
+  header.type = ps::IsAcknowledged(reason) ? ps::MessageType::kPushAck
+                                           : ps::MessageType::kRefused;
+  header.reason = reason;
+  header.flags = 0;
+  header.payload_bytes = 0;
+  header.payload_crc = 0;
+  sender_.SendJobReply(peer, header);
+}
+
+void JobShard::TableInc(PeerId peer, const ps::MessageHeader& header,
+                        absl::Span<const uint8_t> body) {
+  ps::TableInc inc;
+  ps::Reason reason = tables_->Decode(header, body, &inc);
+  if (log_closed_) reason = ps::Reason::kNotReady;
+  if (log_ != nullptr &&
+      log_->waiting_bytes() > credit_ * shard_->options().workers)
+    reason = ps::Reason::kTooFarAhead;
+  if (reason != ps::Reason::kNone || log_ == nullptr)
+    return AnswerInc(peer, header,
+                     reason != ps::Reason::kNone ? reason : tables_->Inc(inc));
+  std::string head = Encoded(header);
+  head.append(reinterpret_cast<const char*>(body.data()), body.size());
+  log_->Append(ShardInput::kTableInc, std::move(head), BufferRef(),
+               header.clock,
+               [this, peer, header, inc = std::move(inc)](bool applied) {
+                 if (applied) AnswerInc(peer, header, tables_->Inc(inc));
+               });
+}
+
 int JobShard::Settle() {
   if (log_ == nullptr) return 0;
   const int applied = log_->Settle();
@@ -256,7 +296,7 @@ absl::Status JobShard::Replay(uint8_t type, absl::Span<const uint8_t> payload,
           state.job_id() != id_ ||
           state.job_epoch() != shard_->options().job_epoch)
         return Malformed();
-      if (!std::exchange(state_loaded_, true)) shard_->LoadState(state);
+      if (!std::exchange(state_loaded_, true)) LoadState(state);
       return absl::OkStatus();
     }
     case ShardInput::kTick: {
@@ -288,9 +328,16 @@ absl::Status JobShard::Replay(uint8_t type, absl::Span<const uint8_t> payload,
     case ShardInput::kPush:
     case ShardInput::kNorms:
     case ShardInput::kContributors:
+    case ShardInput::kTableInc:
       return ReplayMessage(static_cast<ShardInput>(type), payload, clock);
   }
   return Malformed();
+}
+
+void JobShard::LoadState(const ShardLogState& state) {
+  shard_->LoadState(state);
+  for (int rank = 0; rank < shard_->options().workers; ++rank)
+    if (shard_->IsGone(rank)) tables_->Remove(rank);
 }
 
 absl::Status JobShard::ReplayMessage(ShardInput type,
@@ -303,6 +350,13 @@ absl::Status JobShard::ReplayMessage(ShardInput type,
   const absl::Span<const uint8_t> body = payload.subspan(ps::kHeaderBytes);
   if (type == ShardInput::kNorms || type == ShardInput::kContributors)
     return ReplayFromServer(type, header, body);
+  if (type == ShardInput::kTableInc) {
+    ps::TableInc inc;
+    if (tables_->Decode(header, body, &inc) != ps::Reason::kNone)
+      return Malformed();
+    tables_->Inc(inc);
+    return absl::OkStatus();
+  }
   if (body.size() != shard_->ChunkFloats(header.chunk) * sizeof(float) ||
       body.empty())
     return Malformed();

@@ -84,17 +84,7 @@ absl::StatusOr<std::unique_ptr<JobShard>> JobShard::Create(
   options.value_memory = [arena](int64_t floats) { return arena->Take(floats); };
   ASSIGN_OR_RETURN(job->shard_, Shard::Create(std::move(layout),
                                               std::move(options), *job));
-  JobShard* const self = job.get();
-  ASSIGN_OR_RETURN(
-      job->tables_,
-      JobTables::Create(request, [self](PeerId peer, const ps::MessageHeader& h,
-                                        std::string body) {
-        ps::MessageHeader header = self->Header(h.type);
-        header.chunk = h.chunk;
-        header.clock = h.clock;
-        header.sequence = h.sequence;
-        self->sender_.SendJobBody(*self, peer, header, std::move(body));
-      }));
+  RETURN_IF_ERROR(job->MakeTables(request));
   int64_t held = 0;
   for (const ChunkState& chunk : job->shard_->chunks()) held += chunk.count * 4;
   job->credit_ =
@@ -112,6 +102,28 @@ absl::StatusOr<std::unique_ptr<JobShard>> JobShard::Create(
   for (int rank = 0; rank < request.incarnations_size(); ++rank)
     job->shard_->Attach(rank, request.incarnations(rank), /*peer=*/0);
   return job;
+}
+
+absl::Status JobShard::MakeTables(const control::OpenShardRequest& request) {
+  JobTables::Hooks hooks;
+  hooks.send = [this](PeerId peer, const ps::MessageHeader& h,
+                      std::string body) {
+    if (replaying_) return;
+    ps::MessageHeader header = Header(h.type);
+    header.chunk = h.chunk;
+    header.clock = h.clock;
+    header.sequence = h.sequence;
+    sender_.SendJobBody(*this, peer, header, std::move(body));
+  };
+  hooks.next_cut = [this](int64_t clock) { return shard_->NextCut(clock); };
+  hooks.on_cut = [this](int64_t clock,
+                        std::shared_ptr<const TablesCut> tables) {
+    CutReady({.clock = clock,
+              .kind = {.durable = true},
+              .tables = std::move(tables)});
+  };
+  ASSIGN_OR_RETURN(tables_, JobTables::Create(request, std::move(hooks)));
+  return absl::OkStatus();
 }
 
 // Reads what this server's chunks need, blob by blob, whatever chunks and
@@ -136,6 +148,9 @@ absl::Status JobShard::Restore(const control::OpenShardRequest& request,
         absl::StrCat("it is of clock ", manifest.clock(),
                      ", the job starts at clock ", request.start_clock()));
   }
+  if (!tables_->empty())
+    return tables_->Restore(manifest, *store, store_directory,
+                            manifest.job_id() == id_);
   ASSIGN_OR_RETURN(std::unique_ptr<CutReader> reader,
                    CutReader::Open(manifest, *store, store_directory));
   const int last = shard_->num_history();

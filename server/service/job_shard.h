@@ -87,6 +87,8 @@ class JobShard : private ShardOutput {
   // False: a decision that cannot be.
   bool Contributors(const ps::MessageHeader& header,
                     std::vector<int32_t> ranks);
+  void TableInc(PeerId peer, const ps::MessageHeader& header,
+                absl::Span<const uint8_t> body);
   // Applies what has become durable; how many inputs.
   int Settle();
   void CutCommitted(int64_t clock);
@@ -137,6 +139,9 @@ class JobShard : private ShardOutput {
   void Take(ShardInput type, const google::protobuf::Message& input,
             int64_t clock, Done<Response> done, Apply apply);
   absl::StatusOr<control::TickAck> ApplyTick(const control::Tick& tick);
+  absl::StatusOr<control::OrderAnswer> ApplyOrder(
+      const control::ProposeOrderRequest& request);
+  void AnswerInc(PeerId peer, const ps::MessageHeader& inc, ps::Reason reason);
   void ApplyGone(const control::WorkerGoneRequest& gone);
   absl::Status StartLog(const control::OpenShardRequest& request,
                         const std::string& folder);
@@ -150,6 +155,8 @@ class JobShard : private ShardOutput {
                                 const ps::MessageHeader& header,
                                 absl::Span<const uint8_t> body);
   std::string State() const;
+  void LoadState(const ShardLogState& state);
+  absl::Status MakeTables(const control::OpenShardRequest& request);
   absl::Status Restore(const control::OpenShardRequest& request,
                        const ParamStore* store,
                        const std::string& store_directory);

@@ -281,6 +281,7 @@ class ThreadedShardHost final : public ShardHost {
     }
     task.arrays = cut.chunks;
     task.plateau = cut.plateau;
+    task.tables = cut.tables;
     waiting_cuts_.push_back(std::move(task));
     RetryCuts();
   }
@@ -300,13 +301,17 @@ class ThreadedShardHost final : public ShardHost {
       if (!superseded || !task->error.empty()) continue;
       task->error = "the store does not keep up with the snapshots";
       task->arrays.clear();
+      task->tables.reset();
     }
   }
 
   // The writer's thread: buffers are let go where they belong.
   void Release(CutTask task) {
     auto shared = std::make_shared<CutTask>(std::move(task));
-    if (commands_.Push([shared]() mutable { shared->arrays.clear(); })) {
+    if (commands_.Push([shared]() mutable {
+          shared->arrays.clear();
+          shared->tables.reset();
+        })) {
       transport_.load()->Wake();
     }
   }

@@ -50,7 +50,8 @@ void ShardLog::Append(ShardInput type, std::string head, BufferRef body,
   command.record.head = std::move(head);
   // The bytes are read until they are durable; the reference stays here.
   if (body) command.record.body = body.bytes();
-  const auto bytes = static_cast<int64_t>(command.record.body.size());
+  const auto bytes = static_cast<int64_t>(command.record.head.size() +
+                                          command.record.body.size());
   segments_.back().max_clock = std::max(segments_.back().max_clock, clock);
   waiting_bytes_ += bytes;
   segment_bytes_ += bytes;

@@ -30,6 +30,7 @@ enum class ShardInput : uint8_t {
   kRejoin = 7,  // control.RejoinWorkerRequest
   kNorms = 8,  // header of the message, doubles
   kContributors = 9,  // header of the message, ranks
+  kTableInc = 10,  // header of the message, body
 };
 
 // Thread-confined: the shard thread; its own thread writes and syncs.

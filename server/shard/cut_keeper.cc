@@ -1,5 +1,6 @@
 #include "server/shard/cut_keeper.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace cssp {
@@ -46,6 +47,12 @@ CutKind CutKeeper::KindAt(int64_t clock, const OrderBook& orders) const {
     (order->durable() ? kind.durable : kind.test) = true;
   }
   return kind;
+}
+
+int64_t CutKeeper::NextDurable(int64_t clock, const OrderBook& orders) const {
+  const int64_t ordered = orders.NextCheckpoint(clock);
+  if (options_.every <= 0) return ordered;
+  return std::min(ordered, (clock / options_.every + 1) * options_.every);
 }
 
 RetainedCut* CutKeeper::Add(int64_t clock, CutKind kind, int chunk,

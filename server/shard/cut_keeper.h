@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <list>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -24,6 +25,8 @@ struct CutKind {
   bool history() const { return durable || stored; }
 };
 
+struct TablesCut;  // server/shard/param_table.h
+
 struct RetainedCut {
   int64_t clock = 0;
   CutKind kind;
@@ -32,6 +35,7 @@ struct RetainedCut {
   std::vector<std::vector<BufferRef>> chunks;
   // Under lr_policy plateau, on shards that hold gradients.
   std::optional<PlateauState> plateau;
+  std::shared_ptr<const TablesCut> tables;  // of a job of tables
 };
 
 // Thread-confined: the shard.  Invariants: a cut holds version `clock` of every
@@ -51,6 +55,9 @@ class CutKeeper {
 
   // Caffe's test and snapshot points, the last clock, and orders.
   CutKind KindAt(int64_t clock, const OrderBook& orders) const;
+  // The first durable cut after `clock`, of those that do not come from the
+  // solver; kClockInfinity: none is known.
+  int64_t NextDurable(int64_t clock, const OrderBook& orders) const;
   // Chunk `chunk` has reached `clock`; gives the cut when that completes it.
   RetainedCut* Add(int64_t clock, CutKind kind, int chunk,
                          std::vector<BufferRef> arrays);

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "server/shard/vector_clock.h"
 
 namespace cssp {
 namespace {
@@ -65,6 +66,20 @@ std::optional<control::CheckpointOrder> OrderBook::CheckpointAt(
     return pending_->checkpoint();
   }
   return std::nullopt;
+}
+
+int64_t OrderBook::NextCheckpoint(int64_t clock) const {
+  int64_t next = kClockInfinity;
+  for (auto it = checkpoints_.upper_bound(clock); it != checkpoints_.end();
+       ++it) {
+    if (!it->second.durable()) continue;
+    next = it->first;
+    break;
+  }
+  if (pending_ && pending_->has_checkpoint() &&
+      pending_->checkpoint().durable() && pending_->effective_clock() > clock)
+    next = std::min(next, pending_->effective_clock());
+  return next;
 }
 
 absl::Status OrderBook::Check(const control::Order& order) const {

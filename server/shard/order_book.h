@@ -31,6 +31,10 @@ class OrderBook {
   // The cut that an order asks for at `clock`; nullopt: none.
   std::optional<control::CheckpointOrder> CheckpointAt(int64_t clock) const;
 
+  // The clock of the first durable cut after `clock` that an order asks for;
+  // kClockInfinity: none.
+  int64_t NextCheckpoint(int64_t clock) const;
+
   // Would this order be kept?  `opened`: the highest clock that any chunk has
   // opened.  InvalidArgument for an order that makes no sense here.
   absl::StatusOr<control::OrderAnswer> Propose(const control::Order& order,

@@ -43,7 +43,10 @@ ParamTable::ParamTable(const TableOptions& options, TableOutput& output)
                                   : RowStore::Kind::kDense,
              Capacity(options), options.width),
       zeros_(options.width),
-      lanes_(options.workers) {}
+      lanes_(options.workers),
+      min_(options.start_clock) {
+  for (Lane& lane : lanes_) lane.done = options.start_clock;
+}
 
 bool ParamTable::Mine(int64_t row) const {
   return row >= 0 && row < options_.rows &&
@@ -123,6 +126,34 @@ void ParamTable::Remove(int rank) {
   lane.held_bytes = 0;
   lane.finished = lane.removed = true;
   lane.parked.clear();
+  UpdateMin();
+}
+
+TableCut ParamTable::Cut() const {
+  TableCut cut{.rows = store_.Take()};
+  for (const Lane& lane : lanes_) {
+    cut.lanes.push_back({.done = lane.done,
+                         .applied = lane.applied,
+                         .finished = lane.finished,
+                         .removed = lane.removed});
+  }
+  return cut;
+}
+
+bool ParamTable::RestoreRow(int64_t row, absl::Span<const float> values) {
+  if (!Mine(row) || values.size() != zeros_.size()) return false;
+  float* const out = store_.Make(row / options_.servers);
+  if (out == nullptr) return false;
+  std::copy(values.begin(), values.end(), out);
+  return true;
+}
+
+void ParamTable::RestoreLane(int rank, const TableLane& from) {
+  Lane& lane = lanes_[rank];
+  lane.done = from.done;
+  lane.applied = from.applied;
+  lane.finished = from.finished;
+  lane.removed = from.removed;
   UpdateMin();
 }
 

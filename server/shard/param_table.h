@@ -24,6 +24,28 @@ class TableOutput {
   virtual void SendRows(PeerId peer, const ps::TableRows& rows) = 0;
 };
 
+// How far one worker's increments are in, between two of its clocks.
+struct TableLane {
+  int64_t done = 0;      // clocks
+  uint64_t applied = 0;  // increments
+  bool finished = false;
+  bool removed = false;
+};
+
+// A table's part of a cut on one shard: every increment of clocks before it, and
+// no other.
+struct TableCut {
+  RowStore::Snapshot rows;
+  std::vector<TableLane> lanes;  // by rank
+};
+
+// All tables of a job.  Dropped on the shard thread.
+struct TablesCut {
+  int servers = 1;
+  int self = 0;
+  std::vector<TableCut> tables;
+};
+
 struct TableOptions {
   uint32_t id = 0;
   int64_t rows = 0;  // of the whole table; row r lives on shard r % servers
@@ -35,6 +57,7 @@ struct TableOptions {
   int staleness = 0;
   int servers = 1;
   int self = 0;
+  int64_t start_clock = 0;
 };
 
 // Thread-confined: the shard thread.  Invariants:
@@ -70,6 +93,13 @@ class ParamTable {
   // What it was told is held is applied, also beyond a gap that will stay;
   // what still comes from it is refused (kFenced): its sum stands.
   void Remove(int rank);
+  // REQUIRES: no increment is held back by a gap, which is so where min_clock
+  // has reached the cut's clock and nothing of it or later has been taken.
+  TableCut Cut() const;
+  // Before any input.  False: a row that is not ours, or for which there is no
+  // room.
+  bool RestoreRow(int64_t row, absl::Span<const float> values);
+  void RestoreLane(int rank, const TableLane& lane);
   // Reads of a connection that is gone are forgotten.
   void Detach(PeerId peer);
 
@@ -78,6 +108,7 @@ class ParamTable {
   int64_t done(int rank) const { return lanes_[rank].done; }
   int64_t parked() const;
   int width() const { return options_.width; }
+  int workers() const { return options_.workers; }
   int64_t bytes() const { return store_.bytes(); }
   int64_t rows_made() const { return store_.rows(); }
 

@@ -1,6 +1,7 @@
 #include "server/shard/row_store.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace cssp {
 namespace {
@@ -31,21 +32,49 @@ float* RowStore::Make(int64_t index) {
   int64_t place = index;
   if (kind_ == Kind::kSparse) {
     const auto it = places_.find(index);
-    if (it != places_.end()) return At(it->second);
-    if (rows_ >= capacity_) return nullptr;
-    place = rows_;
+    if (it != places_.end()) return Writable(it->second);
+    if (rows() >= capacity_) return nullptr;
+    place = rows();
     places_.emplace(index, place);
-    ++rows_;
+    indexes_.push_back(index);
   } else if (index >= capacity_) {
     return nullptr;
   }
+  return Writable(place);
+}
+
+float* RowStore::Writable(int64_t place) {
   const size_t block = place / rows_per_block_;
   if (block >= blocks_.size()) blocks_.resize(block + 1);
   if (blocks_[block] == nullptr) {
-    blocks_[block] = std::make_unique<float[]>(block_floats());
+    blocks_[block] = std::make_shared<float[]>(block_floats());
     ++blocks_made_;
+  } else if (blocks_[block].use_count() > 1) {  // a snapshot holds it
+    auto copy = std::make_shared<float[]>(block_floats());
+    std::copy_n(blocks_[block].get(), block_floats(), copy.get());
+    blocks_[block] = std::move(copy);
   }
   return At(place);
+}
+
+RowStore::Snapshot RowStore::Take() const {
+  return {.width = width_,
+          .rows_per_block = rows_per_block_,
+          .blocks = {blocks_.begin(), blocks_.end()},
+          .sparse = kind_ == Kind::kSparse,
+          .indexes = indexes_,
+          .capacity = capacity_};
+}
+
+std::vector<int64_t> RowStore::Snapshot::RowsOf(size_t block) const {
+  const int64_t first = static_cast<int64_t>(block) * rows_per_block;
+  const int64_t end =
+      std::min(first + rows_per_block,
+               sparse ? static_cast<int64_t>(indexes.size()) : capacity);
+  std::vector<int64_t> rows;
+  for (int64_t place = first; place < end; ++place)
+    rows.push_back(sparse ? indexes[place] : place);
+  return rows;
 }
 
 }  // namespace cssp

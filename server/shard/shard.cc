@@ -223,8 +223,9 @@ int64_t Shard::NextNeeded(const ChunkState& chunk, int rank) const {
 }
 
 int64_t Shard::OpenedClock() const {
-  int64_t opened =
-      table_.chunks().empty() ? empty_version_ : options_.start_clock - 1;
+  int64_t opened = table_.chunks().empty()
+                       ? std::max(empty_version_, empty_opened_)
+                       : options_.start_clock - 1;
   for (const ChunkState& chunk : table_.chunks()) {
     opened = std::max({opened, chunk.version, chunk.highest_clock});
   }

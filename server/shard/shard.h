@@ -8,6 +8,7 @@
 #ifndef CSSP_SERVER_SHARD_SHARD_H_
 #define CSSP_SERVER_SHARD_SHARD_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -167,6 +168,14 @@ class Shard {
   void LoadState(const ShardLogState& state);
   // The log's last input has been given.
   virtual void Replayed() {}
+  // Of a job of tables, which live beside the shard: the highest clock that has
+  // begun there, for orders; the first cut after a clock.
+  void NoteOpened(int64_t clock) {
+    empty_opened_ = std::max(empty_opened_, clock);
+  }
+  int64_t NextCut(int64_t clock) const {
+    return cuts_.NextDurable(clock, orders_);
+  }
   // Declared dead, and no newer incarnation has come.
   bool IsGone(int rank) const { return ValidRank(rank) && workers_[rank].gone; }
   // Loads a slot of a chunk from a checkpoint; `last`: the chunk opens.
@@ -305,6 +314,7 @@ class Shard {
   ps::MessageHeader ValuesHeader(const ChunkState& chunk) const;
 
   int64_t empty_version_;  // of a shard without chunks
+  int64_t empty_opened_ = -1;
 };
 
 }  // namespace cssp

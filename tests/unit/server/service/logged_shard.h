@@ -17,6 +17,7 @@
 #include "common/ps/layout_proto.h"
 #include "gtest/gtest.h"
 #include "server/checkpoint/checkpoint_io.h"
+#include "server/service/checkpoint_writer.h"
 #include "server/service/job_shard.h"
 
 namespace cssp {
@@ -74,6 +75,18 @@ class LoggedShard : private JobSender {
     }
     return TryOpen();
   }
+
+  // What another job finds that begins from the newest cut that was committed.
+  absl::StatusOr<std::unique_ptr<JobShard>> OpenFromCut(
+      control::OpenShardRequest request) {
+    request.set_start_clock(cut_);
+    request.set_restore_checkpoint(CheckpointId(request_.job_id(), cut_));
+    request.set_manifest(manifest_.SerializeAsString());
+    return JobShard::Create(request, store_.get(),
+                            {.store = "own", .logs = folder_ + "/other"},
+                            *this);
+  }
+  ParamStore& store() { return *store_; }
 
   // The coordinator has written the manifest of the newest cut, or of `clock`'s.
   void CommitCut(int64_t clock = -1) {
@@ -192,6 +205,8 @@ class LoggedShard : private JobSender {
   }
   void JobCutReady(JobShard& job, const RetainedCut& cut) override {
     cuts.push_back(cut.clock);
+    ready_ = cut.clock;
+    if (cut.tables != nullptr) return WriteTables(cut);
     for (size_t i = 0; i < cut.chunks.size(); ++i) {
       std::vector<absl::Span<const float>> arrays;
       for (const BufferRef& array : cut.chunks[i])
@@ -203,7 +218,22 @@ class LoggedShard : private JobSender {
                               /*sync=*/true)
                       .ok());
     }
-    ready_ = cut.clock;
+  }
+  void WriteTables(const RetainedCut& cut) {
+    CheckpointWriter writer(
+        {.store = store_.get(),
+         .report =
+             [](const control::ShardCheckpoint& part) {
+               EXPECT_EQ(part.error(), "");
+             },
+         .release = [](CutTask) {}});
+    writer.Start();
+    CutTask task;
+    task.job_id = request_.job_id();
+    task.clock = cut.clock;
+    task.tables = cut.tables;
+    EXPECT_TRUE(writer.TryAdd(task));
+    writer.Stop();
   }
   void WakeShard() override {}
 

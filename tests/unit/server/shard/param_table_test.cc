@@ -41,6 +41,36 @@ TEST(ParamTableTest, AppliesOnceAndInOrder) {
   EXPECT_EQ(table.Inc(Inc(5, 1, 1, 1)), ps::Reason::kBadMessage);
 }
 
+// A cut keeps what it was made of, whatever is added later.
+TEST(ParamTableTest, ACutStands) {
+  for (const int64_t sparse : {0, 3}) {
+    TableOptions options = Options();
+    options.max_rows = sparse;
+    Rows rows;
+    ParamTable table = *ParamTable::Create(options, rows);
+    table.Inc(Inc(0, 1, 2, 5));
+    const TableCut cut = table.Cut();
+    table.Inc(Inc(0, 2, 2, 1));
+    table.Inc(Inc(0, 3, 3, 1));
+    EXPECT_EQ(table.row(2)[0], 6);
+    EXPECT_EQ(cut.lanes[0].applied, 1u);
+    ParamTable again = *ParamTable::Create(options, rows);
+    for (size_t block = 0; block < cut.rows.blocks.size(); ++block) {
+      const std::vector<int64_t> ids = cut.rows.RowsOf(block);
+      for (size_t i = 0; i < ids.size(); ++i)
+        EXPECT_TRUE(again.RestoreRow(
+            ids[i], {cut.rows.blocks[block].get() + i * 2, 2}));
+    }
+    EXPECT_EQ(again.row(2)[0], 5);
+    EXPECT_EQ(again.row(3)[0], 0);
+    again.RestoreLane(0, cut.lanes[0]);
+    EXPECT_EQ(again.Inc(Inc(0, 1, 2, 5)), ps::Reason::kDuplicate);
+    EXPECT_EQ(again.Inc(Inc(0, 2, 2, 1)), ps::Reason::kNone);
+    EXPECT_EQ(again.row(2)[0], 6);
+    EXPECT_FALSE(again.RestoreRow(4, {cut.rows.blocks[0].get(), 2}));
+  }
+}
+
 TEST(ParamTableTest, ParksReadsUntilTheBoundIsMet) {
   Rows rows;
   ParamTable table = *ParamTable::Create(Options(), rows);

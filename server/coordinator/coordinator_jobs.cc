@@ -103,9 +103,12 @@ absl::Status Coordinator::ResumeLocked(Job& job) {
         ", and max_iter is ", job.spec.solver().max_iter(),
         ": nothing is left to train"));
   control::JobSpec before;
+  if (!before.ParseFromString(manifest.spec()))
+    return absl::DataLossError(
+        absl::StrCat("checkpoint ", id, ": its job's spec is unreadable"));
+  RETURN_IF_ERROR(CheckSameTables(job.spec, before));
   // The same permutation of the data goes on, unless a seed is asked for.
-  if (job.spec.seed() == 0 && job.spec.solver().random_seed() < 0 &&
-      before.ParseFromString(manifest.spec()))
+  if (job.spec.seed() == 0 && job.spec.solver().random_seed() < 0)
     job.spec.set_seed(before.seed());
   job.status.set_start_clock(manifest.clock());
   job.status.set_clock(manifest.clock());

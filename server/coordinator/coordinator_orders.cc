@@ -171,9 +171,6 @@ absl::StatusOr<control::CheckpointInfo> Coordinator::CheckpointJob(
   {
     absl::MutexLock lock(&mu_);
     ASSIGN_OR_RETURN(job, FindLocked(id));
-    if (job->spec.tables_size() > 0)
-      return absl::UnimplementedError(absl::StrCat(
-          "job ", id, " has tables, which are not checkpointed yet"));
     last = job->spec.solver().max_iter();
     const control::JobState state = job->status.state();
     if (state != control::JOB_RUNNING && state != control::JOB_FINISHING)

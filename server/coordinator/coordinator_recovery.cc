@@ -74,9 +74,10 @@ std::string Coordinator::ResumeHintLocked(const Job& job) const {
 void Coordinator::BeginRecoveryLocked(const JobPtr& job,
                                       const std::string& why) {
   if (IsTerminal(job->status.state())) return;
-  if (job->spec.tables_size() > 0)
+  if (job->spec.tables_size() > 0 &&
+      job->spec.durability() != control::LOG)
     return EndLocked(job, control::JOB_FAILED,
-                     absl::StrCat(why, "; tables have no checkpoints"));
+                     absl::StrCat(why, ResumeHintLocked(*job)));
   if (!job->recovery.has_value()) {
     job->recovery.emplace();
     job->recovery->since = Now();
@@ -169,6 +170,13 @@ bool Coordinator::PlanLocked(const JobPtr& job, Reopening* plan) {
     plan->open.set_replay_log(true);
     planned = ChooseCutLocked(*job, plan);
     plan->from = "where its log ends";
+  } else if (job->spec.tables_size() > 0) {
+    // Its programs cannot be taken back to a checkpoint.
+    planned = absl::FailedPreconditionError(absl::StrCat(
+        recovery.log_failed ? "its log cannot be read"
+        : all_live          ? "it has no log"
+                            : "it has not come back",
+        ResumeHintLocked(*job)));
   } else {
     planned = PlanRollbackLocked(job, !all_live, plan);
   }
@@ -343,8 +351,7 @@ void Coordinator::EndRecoveryLocked(const JobPtr& job,
 
 void Coordinator::OrderTimedCutsLocked(const JobPtr& job) {
   if (job->status.state() != control::JOB_RUNNING ||
-      job->opening != Job::Opening::kOpen || job->spec.tables_size() > 0 ||
-      job->cancelling)
+      job->opening != Job::Opening::kOpen || job->cancelling)
     return;
   const double asked = job->spec.checkpoint_seconds();
   const double seconds =
@@ -450,9 +457,11 @@ absl::Status Coordinator::LoadRunLocked(Job& job) {
   }
   if (!run.has_shard_map()) return absl::OkStatus();
   PlacedModel model;
-  ASSIGN_OR_RETURN(model.layout,
-                   ps::SlabLayout::Create(ps::BlobsFromProto(run.blobs()),
-                                          run.shard_map().chunk_bytes()));
+  if (job.spec.tables_size() == 0) {
+    ASSIGN_OR_RETURN(model.layout,
+                     ps::SlabLayout::Create(ps::BlobsFromProto(run.blobs()),
+                                            run.shard_map().chunk_bytes()));
+  }
   model.map = run.shard_map();
   model.server_ids.assign(run.server_ids().begin(), run.server_ids().end());
   model.directories.assign(run.directories().begin(), run.directories().end());

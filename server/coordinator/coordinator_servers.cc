@@ -201,7 +201,8 @@ void Coordinator::EvacuateJob(const JobPtr& job, const std::string& why,
       running ? CheckpointJob(job->id, end - absl::Now())
               : absl::FailedPreconditionError("the job was not running");
   absl::MutexLock lock(&mu_);
-  if (goes_on && job->spec.tables_size() == 0) {
+  if (goes_on && (job->spec.tables_size() == 0 ||
+                  job->spec.durability() == control::LOG)) {
     if (running && !checkpoint.ok())
       NoteLocked(*job, absl::StrCat(why, "; no checkpoint: ",
                                     checkpoint.status().message()));

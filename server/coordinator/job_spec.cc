@@ -64,10 +64,10 @@ absl::Status CheckTables(const JobSpec& spec) {
   const caffe::SolverParameter& solver = spec.solver();
   if (solver.has_net_param() || solver.has_train_net_param())
     return Bad("tables", "a job has tables or a net, not both");
-  if (!spec.resume_checkpoint().empty() || !spec.snapshot_file().empty() ||
-      !spec.weights_files().empty() || !spec.straggler().empty())
-    return Bad("tables",
-               "they start from zero: no resume, snapshot, weights, straggler");
+  if (!spec.snapshot_file().empty() || !spec.weights_files().empty() ||
+      !spec.straggler().empty())
+    return Bad("tables", "they start from zero or from a checkpoint of tables: "
+                         "no snapshot, weights, straggler");
   if (spec.wait_for_dead())
     return Bad("wait_for_dead",
                "a job of tables cannot wait for the dead: nobody knows how to "
@@ -159,6 +159,12 @@ absl::Status CheckStart(const JobSpec& spec) {
              "a job starts from one of them, not from several");
 }
 
+std::string DescribeTable(const control::TableSpec& table) {
+  return absl::StrCat("'", absl::CEscape(table.name().substr(0, 64)), "' of ",
+                      table.rows(), "x", table.width(),
+                      table.sparse_rows() > 0 ? ", sparse" : "");
+}
+
 std::string DescribeBlob(const ps::BlobSpec& blob) {
   return absl::StrCat(blob.key, " (", absl::StrJoin(blob.shape, "x"),
                       ", lr_mult ", blob.lr_mult, ", decay_mult ",
@@ -227,9 +233,6 @@ absl::Status ValidateJobSpec(const JobSpec& spec) {
   if (spec.durability() != control::CHECKPOINT &&
       spec.durability() != control::LOG)
     return Bad("durability", "known are CHECKPOINT and LOG");
-  if (spec.durability() == control::LOG && spec.tables_size() > 0)
-    return absl::UnimplementedError(
-        "durability LOG is not there for tables yet");
   if (!control::GradientWire_IsValid(spec.wire()))
     return Bad("wire", "known are FP32 and BF16");
   if (spec.wire() != control::FP32 && spec.tables_size() > 0)
@@ -254,6 +257,25 @@ absl::Status ValidateJobSpec(const JobSpec& spec) {
   RETURN_IF_ERROR(CheckStart(spec));
   return spec.tables_size() > 0 ? CheckTables(spec)
                                 : CheckSolver(spec.solver());
+}
+
+absl::Status CheckSameTables(const JobSpec& spec, const JobSpec& before) {
+  if (spec.tables_size() != before.tables_size())
+    return Bad("resume", absl::StrCat("the checkpoint has ",
+                                      before.tables_size(),
+                                      " tables, the job ", spec.tables_size()));
+  for (int i = 0; i < spec.tables_size(); ++i) {
+    const control::TableSpec& now = spec.tables(i);
+    const control::TableSpec& then = before.tables(i);
+    if (now.name() == then.name() && now.rows() == then.rows() &&
+        now.width() == then.width() &&
+        (now.sparse_rows() > 0) == (then.sparse_rows() > 0))
+      continue;
+    return Bad("resume", absl::StrCat("table ", i, " is ", DescribeTable(now),
+                                      ", in the checkpoint ",
+                                      DescribeTable(then)));
+  }
+  return absl::OkStatus();
 }
 
 int MaxWorkers(const JobSpec& spec) {

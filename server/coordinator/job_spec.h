@@ -21,6 +21,9 @@ inline constexpr int kMaxStaleness = 1000;
 absl::Status ValidateJobSpec(const control::JobSpec& spec);
 
 // Workers that may ever train at once.
+// InvalidArgument: a checkpoint of other tables (or of none) than the job's.
+absl::Status CheckSameTables(const control::JobSpec& spec,
+                             const control::JobSpec& before);
 int MaxWorkers(const control::JobSpec& spec);
 
 // Whether workers may join, and come back, while others train.

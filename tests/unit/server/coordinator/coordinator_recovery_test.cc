@@ -183,6 +183,91 @@ TEST_F(CoordinatorRecoveryTest, ALogThatCannotBeReadFallsBackToTheCut) {
   EXPECT_EQ(shards[0]->opened[1].start_clock(), 10);
 }
 
+// ---- Tables -----------------------------------------------------------------
+
+control::JobSpec TableSpec(const std::string& more) {
+  control::JobSpec spec;
+  EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(
+      absl::StrCat("workers: 1 tables { name: 't' rows: 9 width: 2 } ", more),
+      &spec));
+  return spec;
+}
+
+class CoordinatorTablesTest : public CoordinatorRecoveryTest {
+ protected:
+  void RunTables(const std::string& more) {
+    Submit(TableSpec(more));
+    ASSERT_TRUE(Join(0).ok());
+    const auto declared = DeclareTables();
+    ASSERT_TRUE(declared.ok()) << declared.status();
+    Lease(0);
+    ASSERT_EQ(State(), control::JOB_RUNNING);
+  }
+  absl::StatusOr<control::DeclareLayoutResponse> DeclareTables() {
+    control::DeclareLayoutRequest request = Layout(0);
+    request.clear_blobs();
+    return coordinator->DeclareLayout(request, absl::Seconds(5));
+  }
+};
+
+TEST_F(CoordinatorTablesTest, ALogBringsThemBack) {
+  RunTables("durability: LOG");
+  Cut(5);
+  EXPECT_THAT(shards[1]->committed_cuts, ElementsAre(5));
+  LoseServer();
+  EXPECT_EQ(State(), control::JOB_RUNNING);
+  EXPECT_TRUE(Directives(0)[0].has_rejoin());
+  control::ServerInfo moved = Server(1);
+  moved.set_data_address("127.0.0.1:8999");
+  OpenRemote(moved);
+  coordinator->Step();
+  EXPECT_THAT(shards[0]->opened, SizeIs(1));
+  const control::OpenShardRequest& open = shards[1]->opened.back();
+  EXPECT_TRUE(open.replay_log());
+  EXPECT_EQ(open.start_clock(), 5);
+  const auto declared = DeclareTables();
+  ASSERT_TRUE(declared.ok()) << declared.status();
+  EXPECT_EQ(declared->job_epoch(), 1u);
+  EXPECT_EQ(declared->shard_map().servers(1).data_address(), "127.0.0.1:8999");
+}
+
+TEST_F(CoordinatorTablesTest, ProgramsAreNotTakenBack) {
+  RunTables("");
+  Cut(5);
+  LoseServer();
+  EXPECT_EQ(State(), control::JOB_FAILED);
+  EXPECT_THAT(Describe().message(), HasSubstr("resume from " + job + "/5"));
+}
+
+TEST_F(CoordinatorTablesTest, ALogThatCannotBeReadEndsTheJob) {
+  RunTables("durability: LOG");
+  Cut(5);
+  LoseServer();
+  shards[1]->open_result = absl::DataLossError("log 1.log offset 77");
+  OpenRemote(Server(1));
+  coordinator->Step();
+  EXPECT_EQ(State(), control::JOB_FAILED);
+  EXPECT_THAT(Describe().message(), HasSubstr("its log cannot be read"));
+  EXPECT_THAT(Describe().message(), HasSubstr("resume from " + job + "/5"));
+}
+
+TEST_F(CoordinatorTablesTest, AnotherJobGoesOnFromACut) {
+  RunTables("");
+  Cut(5);
+  const std::string from = absl::StrCat("resume_checkpoint: '", job, "/5'");
+  EXPECT_THAT(coordinator->SubmitJob(Spec(1, from)).status().ToString(),
+              HasSubstr("the checkpoint has 1 tables, the job 0"));
+  control::JobSpec wider = TableSpec(from);
+  wider.mutable_tables(0)->set_width(3);
+  EXPECT_THAT(coordinator->SubmitJob(wider).status().ToString(),
+              HasSubstr("'t' of 9x3, in the checkpoint 't' of 9x2"));
+  LoseServer();
+  OpenRemote(Server(1));
+  RunTables(from);
+  EXPECT_EQ(shards[0]->opened.back().start_clock(), 5);
+  EXPECT_FALSE(shards[0]->opened.back().manifest().empty());
+}
+
 TEST_F(CoordinatorRecoveryTest, ADeadWorkerIsWaitedForWhereTheJobSaysSo) {
   Run(Spec(2, "wait_for_dead: true"));
   coordinator->LeaseEnded(leases[1]);

@@ -16,6 +16,7 @@ TableClient::TableClient(const Options& options)
     : options_(options),
       rows_a_message_(std::max<size_t>(
           1, options.message_bytes / (8 + 4 * size_t(options.width)))),
+      clock_(options.start_clock),
       logs_(options.servers) {}
 
 // ---- Reads ------------------------------------------------------------------
@@ -180,6 +181,20 @@ std::vector<TableClient::Outgoing> TableClient::Tick() {
   open_.clear();
   ++clock_;
   return sent;
+}
+
+std::vector<TableClient::Outgoing> TableClient::Reconnected() {
+  open_requests_.clear();
+  asked_.clear();
+  std::vector<Outgoing> again;
+  for (int server = 0; server < options_.servers; ++server) {
+    Log& log = logs_[server];
+    log.floors.clear();
+    Prune(log);
+    for (const LoggedInc& each : log.incs)
+      if (!each.acknowledged) again.push_back({server, each.inc});
+  }
+  return again;
 }
 
 void TableClient::OnAcknowledged(int server, uint64_t sequence) {

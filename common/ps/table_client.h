@@ -30,6 +30,7 @@ class TableClient {
     int servers = 1;
     int32_t rank = 0;
     int64_t staleness = 0;
+    int64_t start_clock = 0;
     int64_t cache_rows = int64_t{1} << 20;
     // Of one message, unless a single row is longer.
     size_t message_bytes = size_t{1} << 20;
@@ -70,6 +71,9 @@ class TableClient {
   std::vector<Outgoing> Tick();
   // Increments sent to `server` so far: what the tick says it covers.
   uint64_t sent(int server) const { return logs_[server].last; }
+  // All connections are new: whatever was asked is to be asked anew, and these
+  // increments, not acknowledged yet, are to be sent again.
+  std::vector<Outgoing> Reconnected();
   // `server` holds the increment.
   void OnAcknowledged(int server, uint64_t sequence);
 
@@ -112,7 +116,7 @@ class TableClient {
 
   const Options options_;
   const size_t rows_a_message_;
-  int64_t clock_ = 0;
+  int64_t clock_;
   uint64_t requests_ = 0;
   absl::flat_hash_map<int64_t, CachedRow> cache_;
   std::list<int64_t> used_;  // cached rows, most recent first

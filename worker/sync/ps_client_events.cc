@@ -30,6 +30,8 @@ absl::Status RefusalStatus(const std::string& server,
                    ", clock ", header.clock, ")");
   if (header.reason == Reason::kWrongToken)
     return absl::PermissionDeniedError(what);
+  if (header.reason == Reason::kTableFull)
+    return absl::ResourceExhaustedError(what);
   return absl::FailedPreconditionError(what);
 }
 

@@ -3,6 +3,8 @@
 #define CSSP_WORKER_SYNC_TABLE_SESSION_H_
 
 #include <cstdint>
+#include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -42,11 +44,14 @@ struct TableSessionOptions {
 //     of a program that is killed, each that a server held counts.
 //  3. Memory: cache_bytes a table, this clock's increments, and what the
 //     servers have not acknowledged.
+//  4. Of a job with durability LOG a server may die and come back: calls wait
+//     for it, then what it had not acknowledged is sent again and counts once.
 // Errors: whatever ends the job here (a server out of reach, the job aborted)
 // comes back from every later call.
 class TableSession : private PsClientEvents {
  public:
-  // Joins, waits for the servers to open the tables.
+  // Joins, waits for the servers to open the tables.  The first clock is 0, or
+  // that of the checkpoint from which the job was resumed.
   static absl::StatusOr<std::unique_ptr<TableSession>> Join(
       const TableSessionOptions& options);
   // Without Finish: the worker counts as dead.
@@ -102,6 +107,22 @@ class TableSession : private PsClientEvents {
   explicit TableSession(TableSessionOptions options)
       : options_(std::move(options)) {}
   absl::Status Start();
+  absl::Status Connect(const control::ShardMap& map) ABSL_LOCKS_EXCLUDED(mu_);
+  void Disconnect() ABSL_LOCKS_EXCLUDED(mu_);
+  void Trim(size_t server);
+  // Makes good what was lost, if anything was; waits for that.
+  absl::Status Whole() ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status Rejoin() ABSL_LOCKS_EXCLUDED(mu_);
+  // Calls `attempt` until it is whole, or fails for good.
+  absl::Status Insist(const std::function<absl::Status()>& attempt)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  bool DisturbedLocked() const ABSL_SHARED_LOCKS_REQUIRED(mu_) {
+    return !failure_.ok() || !lost_.ok();
+  }
+  // Why a wait has ended.
+  absl::Status TroubleLocked() const ABSL_SHARED_LOCKS_REQUIRED(mu_) {
+    return failure_.ok() ? lost_ : failure_;
+  }
   absl::Status CheckRow(int table, int64_t row) const;
   absl::Status CheckRows(int table, absl::Span<const int64_t> rows,
                          size_t floats) const;
@@ -109,6 +130,9 @@ class TableSession : private PsClientEvents {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void AskLocked(int table, absl::Span<const int64_t> rows)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status AwaitRoom() ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status AwaitHeld() ABSL_LOCKS_EXCLUDED(mu_);
+  control::Tick TickFor(size_t server, bool finished) ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status SendTicks(bool finished);
   void Fail(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -131,16 +155,26 @@ class TableSession : private PsClientEvents {
   std::unique_ptr<PsClient> client_;
   std::vector<std::unique_ptr<ShardClient>> shards_;
   std::vector<std::unique_ptr<TickStream>> ticks_;
+  // By server: ticks that may not be in its log.  The first `acknowledged` of the
+  // present stream have gone.
+  struct Unanswered {
+    std::deque<control::Tick> ticks;
+    int64_t answered = 0;  // of this stream, and no longer kept
+  };
+  std::vector<Unanswered> unanswered_;
   int64_t clock_ = 0;
   bool finished_ = false;
   absl::Time clock_begin_;
   absl::Duration waited_, clock_waited_;
+  absl::Time rejoined_at_ = absl::InfinitePast();
 
   absl::Mutex mu_;
   std::vector<ps::TableClient> tables_ ABSL_GUARDED_BY(mu_);
   int64_t incs_out_ ABSL_GUARDED_BY(mu_) = 0;   // not yet held by a server
   uint64_t arrivals_ ABSL_GUARDED_BY(mu_) = 0;  // of rows
   absl::Status failure_ ABSL_GUARDED_BY(mu_);
+  // Connections to be made anew; durability LOG.
+  absl::Status lost_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace cssp

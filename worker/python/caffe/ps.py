@@ -4,7 +4,7 @@ Tables (psctl submit --tables counts:5x3 --workers 2 --staleness 1 --launch none
 
     with caffe.ps.join("127.0.0.1:7070", "job-1", token) as tables:
         counts = tables.table("counts")
-        for _ in range(clocks):
+        while tables.now < clocks:      # from a checkpoint's clock, or from 0
             row = counts.get(0)         # every increment of clocks < clock - s
             counts.inc(0, row_delta)    # seen by others after the clock
             tables.clock()

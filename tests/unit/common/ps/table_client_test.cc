@@ -119,6 +119,32 @@ TEST(TableClientTest, MessagesAreCutToTheirSize) {
   EXPECT_EQ(client.Fetch(rows).size(), 6u);
 }
 
+// The server may have died: what it had not acknowledged is sent again, what was
+// asked is asked anew.
+TEST(TableClientTest, GoesOnAfterAReconnect) {
+  TableClient client({.width = 1, .staleness = 0, .start_clock = 7});
+  EXPECT_EQ(client.clock(), 7);
+  const Requests before = client.Fetch({1});
+  ASSERT_EQ(before.size(), 1u);
+  EXPECT_EQ(before[0].get.clock, 7);
+  for (int i = 0; i < 3; ++i) {
+    client.Inc(1, 0, 1);
+    client.Tick();
+  }
+  client.OnAcknowledged(0, 1);
+  client.OnAcknowledged(0, 3);
+  const auto again = client.Reconnected();
+  ASSERT_EQ(again.size(), 1u);
+  EXPECT_EQ(again[0].inc.sequence, 2u);
+  EXPECT_EQ(again[0].inc.clock, 8);
+  client.OnRows(Answer(before[0], 1, 10, 1, 50));
+  EXPECT_EQ(client.Get(1), nullptr) << "an answer to nobody";
+  const Requests after = client.Fetch({1});
+  ASSERT_EQ(after.size(), 1u);
+  client.OnRows(Answer(after[0], 1, 10, 1, 50));
+  EXPECT_EQ((*client.Get(1))[0], 52);
+}
+
 TEST(TableClientTest, RefreshAsksForWhatTheLastClockRead) {
   TableClient client({.width = 1, .staleness = 5});
   for (int64_t row : {0, 1, 2}) {

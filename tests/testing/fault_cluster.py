@@ -246,6 +246,29 @@ class FaultCluster:
             self.add_worker(rank, again=wait)
         return folder / f"out_iter_{clocks}"
 
+    def submit_tables(self, clocks, *flags):
+        """A job of tables; every program (tests/integration/tables/table_worker) adds 1
+        to its own column of each row, each clock, and checks what it reads. The even
+        ones wait in each clock until that is held."""
+        self.jobs += 1
+        self.folder = folder = self.work / f"job-{self.jobs}"
+        folder.mkdir()
+        token, job_file = folder / "token", folder / "job"
+        self.psctl("submit", f"--tables=counts:5x{self.workers},wide:3x20000",
+                   f"--workers={self.workers}", "--launch=none", f"--token_file={token}",
+                   f"--job_file={job_file}", *flags)
+        self.job, self.token = job_file.read_text().strip(), token
+        self.watch = Watch(self.coordinator, self.job, folder / "watch.log")
+        for name in [n for n in self.processes if n.startswith("worker")]:
+            del self.processes[name]
+        for rank in range(self.workers):
+            command = [programs.BIN.parent / "tests/bin/table_worker", self.coordinator, self.job,
+                       token, rank, clocks,
+                       f"{'sums' if rank % 2 else 'flush'}={folder}/held-{rank}"]
+            self.processes[f"worker-{rank}"] = Process(
+                f"worker-{rank}", command, folder / f"worker-{rank}.log", folder, again=False)
+        return folder
+
     def add_worker(self, rank, again, name=None):
         name = name or f"worker-{rank}"
         command = [*self.on_host(f"worker-{rank}"), BIN / "caffe-worker", f"--job={self.job}",

@@ -33,6 +33,11 @@ class Fault:
         self.pace_ms, self.model, self.like, self.check = pace_ms, model, list(like), check
 
 
+class TableFault(Fault):
+    """A job of tables: in the end every row holds each program's every increment,
+    once. The programs see on their way that no read breaks its bound."""
+
+
 def equal_rows(stem):
     """Every chunk, whichever server held it, has had the same updates."""
     rows = fault_cluster.model_rows(stem)
@@ -255,6 +260,13 @@ FAULTS = {
                                model=fault_cluster.ROWS, check=equal_rows, workers=3),
     "coordinator-log-backup": Fault(kill("ps-0"), [LOG, CUTS, "--backup=1"], exact=False,
                                     model=fault_cluster.ROWS, check=equal_rows, workers=3),
+    "tables-server-log": TableFault(kill("ps-1"), [LOG, CUTS, "--staleness=1"]),
+    "tables-server-log-alone": TableFault(kill("ps-1"), [LOG, "--staleness=2"]),
+    "tables-coordinator-log": TableFault(kill("ps-0"), [LOG, CUTS]),
+    "tables-in-checkpoint-log": TableFault(kill_in_checkpoint, [LOG, "--checkpoint_clocks=3"]),
+    "tables-servers-log": TableFault(kill("ps-0", "ps-1"), [LOG, CUTS, "--staleness=1"]),
+    "tables-restart-server-log": TableFault(restart("ps-1"), [LOG, CUTS]),
+    "tables-stop-server": TableFault(stop("ps-1", 1), [CUTS]),
     "coordinator": Fault(kill("ps-0"), [CUTS], servers=3, hold_shards=False),
     "coordinator-shard": Fault(kill("ps-0"), [CUTS]),
     "coordinator-log": Fault(kill("ps-0"), [LOG, CUTS]),
@@ -290,7 +302,8 @@ FAULTS = {
 # One of each kind, for the default tier.
 QUICK = ["worker-wait", "worker-continue", "evaluator", "old-epoch", "server-checkpoint-clip",
          "server-log-clip", "server-log-push", "server-log-push-alone", "server-log-backup",
-         "coordinator", "coordinator-shard", "coordinator-log", "in-checkpoint",
+         "tables-server-log", "tables-coordinator-log", "coordinator", "coordinator-shard",
+         "coordinator-log", "in-checkpoint",
          "cluster", "twin-worker", "garbage", "corrupt-checkpoint", "restart-server",
          "restart-coordinator", "partition-data", "partition-server"]
 # Longer: for the soak script.
@@ -345,8 +358,23 @@ class Session:
             self.expected[key] = model_bytes(stem)
         return self.expected[key]
 
+    def inject_tables(self, fault, rng):
+        cluster = self.cluster(fault)
+        folder = cluster.submit_tables(CLOCKS, *fault.flags)
+        fault.hurt(cluster, rng)
+        cluster.await_end(120)
+        for rank in range(cluster.workers):
+            code = cluster.processes[f"worker-{rank}"].popen.returncode
+            assert code == 0, f"program {rank} ended with {code}: {cluster.report()}"
+            sums = (folder / f"held-{rank}.sums").read_text().split()
+            assert sums == [str(CLOCKS)] * cluster.workers, f"{sums}: {cluster.report()}"
+        shutil.rmtree(folder, ignore_errors=True)
+        return cluster.watch.still
+
     def inject(self, fault, rng):
         """Gives the longest stop in seconds; AssertionError: something is lost."""
+        if isinstance(fault, TableFault):
+            return self.inject_tables(fault, rng)
         cluster = self.cluster(fault)
         stem = cluster.submit(CLOCKS, *fault.flags, solver=fault.solver, wait=fault.wait,
                               pace_ms=fault.pace_ms, model=fault.model)
@@ -366,7 +394,7 @@ class Session:
     def run(self, name, injections, seed):
         """Each injection has a seed of its own. Gives how long each stopped the job."""
         fault = {**FAULTS, **LONG_FAULTS}[name]
-        if fault.exact:
+        if fault.exact and not isinstance(fault, TableFault):
             self.undisturbed(fault)
         times = []
         for i in range(injections):

@@ -1,8 +1,10 @@
 // One worker of HelloSSP (Ho et al., NIPS 2013): every clock it reads all rows,
 // checks what it may and must see, and adds 1 to its own column of each.
-//   table_worker COORDINATOR JOB TOKEN_FILE RANK CLOCKS [hang | flush=FILE]
+//   table_worker COORDINATOR JOB TOKEN_FILE RANK CLOCKS
+//                [hang | flush=FILE | sums=FILE]
 // `hang`: stops after half of the clocks and waits to be killed.  `flush`: waits
-// in each clock until its increments are held, then writes how many clocks are.
+// in each clock until its increments are held, then writes how many clocks are;
+// row 0 at the end goes to FILE.sums.  `sums`: the latter only.
 #include <unistd.h>
 
 #include <cstdio>
@@ -64,8 +66,9 @@ absl::Status Run(const TableSessionOptions& options, int64_t clocks,
                  absl::string_view mode) {
   const bool hang = mode == "hang";
   const bool flush = absl::ConsumePrefix(&mode, "flush=");
+  const bool tell = absl::ConsumePrefix(&mode, "sums=") || flush;
   ASSIGN_OR_RETURN(const auto tables, TableSession::Join(options));
-  for (int64_t clock = 0; clock < clocks; ++clock) {
+  for (int64_t clock = tables->clock(); clock < clocks; ++clock) {
     if (hang && clock == clocks / 2) {
       std::puts("hanging");
       std::fflush(stdout);
@@ -88,7 +91,7 @@ absl::Status Run(const TableSessionOptions& options, int64_t clocks,
   }
   std::vector<float> values(tables->width(0));
   RETURN_IF_ERROR(tables->Get(0, 0, absl::MakeSpan(values)));
-  std::ofstream sums(flush ? std::string(mode) + ".sums" : "/dev/stdout");
+  std::ofstream sums(tell ? std::string(mode) + ".sums" : "/dev/stdout");
   for (float value : values) sums << value << " ";
   sums << std::endl;
   RETURN_IF_ERROR(ReadAll(*tables, clocks));

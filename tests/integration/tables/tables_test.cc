@@ -221,7 +221,7 @@ TEST_F(TablesTest, TellsWhatIsWrong) {
                   .CheckpointJob(job_, absl::Seconds(5))
                   .status()
                   .ToString(),
-              HasSubstr("tables, which are not checkpointed yet"));
+              HasSubstr("only a running job can be checkpointed"));
   control::SubmitJobRequest request;
   *request.mutable_spec() = Spec(0);
   request.mutable_spec()->set_wait_for_dead(true);

@@ -270,9 +270,11 @@ class FaultCluster:
         return folder
 
     def add_worker(self, rank, again, name=None):
+        """`rank` -1: one that comes while the job trains."""
         name = name or f"worker-{rank}"
         command = [*self.on_host(f"worker-{rank}"), BIN / "caffe-worker", f"--job={self.job}",
-                   f"--rank={rank}", f"--coordinator={self.coordinator}",
+                   f"--rank={rank}" if rank >= 0 else "--set=join=true",
+                   f"--coordinator={self.coordinator}",
                    f"--token_file={self.token}", "--threads=1", "--set=metrics_port=-1"]
         if self.network:
             command += [f"--set=bind_host={self.network.addresses[f'worker-{rank}']}",

@@ -69,6 +69,17 @@ def kill_another_worker(cluster, rng):
     cluster.processes[f"worker-{rng.randrange(1, cluster.workers)}"].kill()
 
 
+def kill_after_newcomer(cluster, rng):
+    """A server dies soon after a worker has come to a job that trains."""
+    cluster.await_clock(rng.randrange(2, 10))
+    cluster.psctl("scale", cluster.job, cluster.workers + 1)
+    cluster.add_worker(-1, again=False, name="worker-new")
+    assert programs.wait_for(lambda: cluster.watch.noted("trains from clock"), 30), \
+        cluster.report()
+    time.sleep(rng.random())
+    cluster.processes["ps-1"].kill()
+
+
 def kill_evaluator(cluster, rng):
     """Rank 0 starts it again; the end waits for it."""
     somewhen(cluster, rng)
@@ -244,6 +255,9 @@ FAULTS = {
     "server-log": Fault(kill("ps-1"), [LOG, CUTS]),
     "server-log-clip": Fault(kill("ps-1"), [LOG, CUTS], solver=CLIP),
     "server-log-alone": Fault(kill("ps-1"), [LOG]),
+    "server-log-newcomer": Fault(
+        kill_after_newcomer, [LOG, CUTS, "--staleness=1", "--max_workers=3"], exact=False,
+        wait=False, model=fault_cluster.ROWS, check=equal_rows, pace_ms=50),
     # Pushes in the order of their arrival: of one worker to the bit, of several each
     # once; backup workers: every clock of the same workers on both servers.
     "server-log-push": Fault(kill("ps-1"), [LOG, CUTS, PUSH, "--staleness=1"],

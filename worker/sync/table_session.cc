@@ -341,11 +341,12 @@ absl::Status TableSession::Clock() {
   clock_waited_ = absl::ZeroDuration();
   clock_begin_ = now;
   // Orders concern the servers alone; they wait for our clock, though.
-  RETURN_IF_ERROR(Insist([this] {
+  const auto begin = [this] {
     const absl::Status begun = session_->gate().Begin(clock_ + 1).status();
     if (!begun.ok()) Fail(begun);
     return begun;
-  }));
+  };
+  if (!begin().ok()) RETURN_IF_ERROR(Insist(begin));
   ++clock_;
   return absl::OkStatus();
 }
@@ -385,9 +386,9 @@ absl::Status TableSession::SendTicks(bool finished) {
     if (sent.ok()) continue;
     Fail(Annotate(sent,
                   absl::StrCat("tick to ", shards_[server]->address())));
-    break;
+    return Whole();  // all that were not answered are sent again
   }
-  return Whole();  // all that were not answered are sent again
+  return absl::OkStatus();
 }
 
 absl::Status TableSession::AwaitHeld() {

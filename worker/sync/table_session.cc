@@ -148,8 +148,8 @@ absl::Status TableSession::Whole() {
       LOG(WARNING) << "worker " << rank() << " in clock " << clock_
                    << " connects again: " << why.message();
     }
-    absl::SleepFor(rejoined_at_ + kRejoinPause - absl::Now());
-    rejoined_at_ = absl::Now();
+    // The coordinator may not have noticed yet, and would give the map of before.
+    if (!session_->must_rejoin()) absl::SleepFor(kRejoinPause);
     const absl::Status rejoined = Rejoin();
     absl::MutexLock lock(&mu_);
     if (!rejoined.ok() && lost_.ok() && failure_.ok()) lost_ = rejoined;

@@ -166,7 +166,6 @@ class TableSession : private PsClientEvents {
   bool finished_ = false;
   absl::Time clock_begin_;
   absl::Duration waited_, clock_waited_;
-  absl::Time rejoined_at_ = absl::InfinitePast();
 
   absl::Mutex mu_;
   std::vector<ps::TableClient> tables_ ABSL_GUARDED_BY(mu_);

@@ -72,7 +72,7 @@ void BatchReader::Read(const BatchKey& key, Batch* batch) const {
   const int64_t first = key.first + DrawnSkip(key.seed, options_.rand_skip);
   size_t used = 0;
   std::string storage;
-  for (int64_t j = 0; j < options_.batch_size && batch->status.ok(); ++j) {
+  for (int64_t j = 0; j < key.records && batch->status.ok(); ++j) {
     batch->status = ReadItem(order.At(first + j), key.seed, batch, &used,
                              &storage);
   }

@@ -13,10 +13,11 @@
 
 namespace cssp {
 
-// Which batch: the batch_size positions from `first` on, under a seed.
+// Which batch: `records` positions from `first` on, under a seed.
 struct BatchKey {
   int64_t first = 0;
   uint64_t seed = 0;
+  int64_t records = 1;
   friend bool operator==(const BatchKey&, const BatchKey&) = default;
 };
 
@@ -45,7 +46,6 @@ struct Batch {
 class BatchReader {
  public:
   struct Options {
-    int64_t batch_size = 1;
     bool shuffle = false;
     // Training begins at a drawn record among the first so many (rand_skip):
     // the same one for every worker, by the seed alone.  0: at the first.

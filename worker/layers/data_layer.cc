@@ -34,10 +34,11 @@ absl::Status DataLayer::SetUp(absl::Span<const Shape> bottom) {
   if (feed_->options().needs_label && num_tops() != 2)
     return absl::InvalidArgumentError("needs two tops, data and label");
   item_ = feed_->item();
+  batch_ = feed_->options().batch_size;
   Prefetcher::Options options;
   options.depth = feed_->options().depth;
   options.threads = std::min(threads_, options.depth);
-  options.stride = feed_->options().batch_size;
+  options.stride = batch_;
   prefetcher_ = std::make_unique<Prefetcher>(
       [this](const BatchKey& key, Batch* batch) { feed_->Read(key, batch); },
       options);
@@ -46,11 +47,10 @@ absl::Status DataLayer::SetUp(absl::Span<const Shape> bottom) {
 
 absl::StatusOr<std::vector<Shape>> DataLayer::InferShapes(
     absl::Span<const Shape> bottom) const {
-  const int64_t batch = feed_->options().batch_size;
-  ASSIGN_OR_RETURN(Shape data, Shape::Create({batch, item_.channels,
+  ASSIGN_OR_RETURN(Shape data, Shape::Create({batch_, item_.channels,
                                               item_.height, item_.width}));
   std::vector<Shape> tops{std::move(data)};
-  if (num_tops() > 1) tops.push_back(Shape({batch}));
+  if (num_tops() > 1) tops.push_back(Shape({batch_}));
   return tops;
 }
 
@@ -86,8 +86,15 @@ absl::Status DataLayer::CheckFits(const Batch& batch) const {
   return absl::OkStatus();
 }
 
+// Images of several sizes come one at a time.
+bool DataLayer::SetBatch(int64_t records) {
+  if (feed_->options().reshapes) return false;
+  batch_ = records;
+  return true;
+}
+
 absl::Status DataLayer::Prepare(const StepState& state) {
-  const BatchKey key{state.first_record, state.seed};
+  const BatchKey key{state.first_record, state.seed, batch_};
   if (!ready_.has_value() || !((*ready_)->key == key)) {
     ready_.reset();
     absl::StatusOr<BatchLease> batch = prefetcher_->Take(key);

@@ -19,7 +19,7 @@ namespace cssp {
 // Tops: data (batch x channels x height x width) and, if given, label (batch).
 // Which records a step gets follows from StepState::first_record alone;
 // threads read and decode ahead where the next steps will probably look, and
-// their number changes nothing but the speed.
+// their number changes nothing but the speed.  SetBatch changes how many.
 //
 // Thread-confined: the training thread (the prefetch threads stay inside).
 class DataLayer : public SourceLayer {
@@ -36,6 +36,7 @@ class DataLayer : public SourceLayer {
   absl::Status Bind(absl::Span<const TensorDesc> bottom,
                     absl::Span<const TensorDesc> top) override;
   absl::Status Prepare(const StepState& state) override;
+  bool SetBatch(int64_t records) override;
   absl::Status Forward(StepContext& step, const ForwardArgs& args) final;
   double data_wait_seconds() const override;
   int max_tops() const override { return 2; }
@@ -56,6 +57,7 @@ class DataLayer : public SourceLayer {
   const FeedOpener open_;
   const int threads_;
   ImageShape item_;  // after the transform
+  int64_t batch_ = 1;
   std::unique_ptr<RecordFeed> feed_;
   std::unique_ptr<Prefetcher> prefetcher_;  // its threads use the feed
   std::optional<BatchLease> ready_;         // prepared, not yet delivered

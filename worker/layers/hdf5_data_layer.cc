@@ -60,22 +60,23 @@ void Hdf5DataLayer::ReadBatch(const BatchKey& key, Batch* batch) const {
   batch->key = key;
   int64_t floats = 0;
   for (int d = 0; d < num_tops(); ++d)
-    floats += batch_size_ * records_->row_floats(d);
+    floats += key.records * records_->row_floats(d);
   batch->raw.resize(floats * sizeof(float));
   auto* at = reinterpret_cast<float*>(batch->raw.data());
   std::vector<float*> out;
   for (int d = 0; d < num_tops(); ++d) {
     out.push_back(at);
-    at += batch_size_ * records_->row_floats(d);
+    at += key.records * records_->row_floats(d);
   }
-  batch->status = records_->Read(key.first, batch_size_, key.seed, out);
+  batch->status = records_->Read(key.first, key.records, key.seed, out);
 }
 
 absl::Status Hdf5DataLayer::Forward(StepContext& step,
                                     const ForwardArgs& args) {
   const StepState& state = step.state();
   ASSIGN_OR_RETURN(const BatchLease batch,
-                   prefetcher_->Take({state.first_record, state.seed}));
+                   prefetcher_->Take(
+                       {state.first_record, state.seed, batch_size_}));
   const uint8_t* from = batch->raw.data();
   for (const Tensor& top : args.top) {
     const size_t bytes = static_cast<size_t>(top.count()) * sizeof(float);

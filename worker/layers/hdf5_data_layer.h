@@ -28,6 +28,10 @@ class Hdf5DataLayer final : public SourceLayer {
   absl::Status Bind(absl::Span<const TensorDesc> bottom,
                     absl::Span<const TensorDesc> top) override;
   absl::Status Forward(StepContext& step, const ForwardArgs& args) override;
+  bool SetBatch(int64_t records) override {
+    batch_size_ = records;
+    return true;
+  }
   double data_wait_seconds() const override;
 
  private:

@@ -34,8 +34,7 @@ SourceFeed::SourceFeed(std::unique_ptr<DataSource> source,
     : RecordFeed(std::move(options), std::move(transformer)),
       source_(std::move(source)),
       reader_(*source_, this->transformer(),
-              {this->options().batch_size, shuffle,
-               this->options().rand_skip}) {}
+              {shuffle, this->options().rand_skip}) {}
 
 absl::StatusOr<std::unique_ptr<RecordFeed>> SourceFeed::Create(
     std::unique_ptr<DataSource> source, DataTransformer transformer,

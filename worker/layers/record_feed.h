@@ -21,7 +21,7 @@ class RecordFeed {
  public:
   struct Options {
     std::string source;  // path, for messages
-    int64_t batch_size = 1;
+    int64_t batch_size = 1;    // as the prototxt has it
     int depth = 4;             // batches read ahead
     bool reshapes = false;     // a batch of another shape reshapes the tops
     bool needs_label = false;  // the layer must have both tops

@@ -31,7 +31,7 @@ class WindowFeed final : public RecordFeed {
     WindowCropOptions crop;
     std::string root;  // of image paths
     bool mirror = false;
-    int64_t objects = 0;  // of a batch
+    float object_share = 0;  // of a batch
   };
 
   WindowFeed(Setup setup, DataTransformer identity, Options options)
@@ -52,6 +52,10 @@ class WindowFeed final : public RecordFeed {
   }
 
  private:
+  int64_t Objects(int64_t records) const {
+    return static_cast<int64_t>(static_cast<float>(records) *
+                                setup_.object_share);
+  }
   int channels() const { return setup_.file.images[0].channels; }
   absl::Status ReadItem(const BatchKey& key, int64_t item, float* out,
                         BatchItem* described) const;
@@ -75,15 +79,16 @@ absl::Status WindowFeed::Divide(float object_from, float background_below) {
       background_.push_back(static_cast<int64_t>(i));
     }
   }
-  const bool wants_background = setup_.objects < options().batch_size;
-  if ((setup_.objects > 0 && objects_.empty()) ||
+  const int64_t objects = Objects(options().batch_size);
+  const bool wants_background = objects < options().batch_size;
+  if ((objects > 0 && objects_.empty()) ||
       (wants_background && background_.empty()))
     return absl::InvalidArgumentError(absl::StrCat(
         options().source, ": ", objects_.size(), " object and ",
         background_.size(),
         " background windows by these thresholds, but a "
         "batch wants ",
-        setup_.objects, " and ", options().batch_size - setup_.objects));
+        objects, " and ", options().batch_size - objects));
   return absl::OkStatus();
 }
 
@@ -115,8 +120,13 @@ absl::Status WindowFeed::Load(const WindowImage& image, size_t index,
 absl::Status WindowFeed::ReadItem(const BatchKey& key, int64_t item, float* out,
                                   BatchItem* described) const {
   const uint64_t position = static_cast<uint64_t>(key.first + item);
-  const bool object = item >= options().batch_size - setup_.objects;
+  const bool object = item >= key.records - Objects(key.records);
   const std::vector<int64_t>& choice = object ? objects_ : background_;
+  if (choice.empty())  // another batch than the net was made with
+    return absl::InvalidArgumentError(
+        absl::StrCat(options().source, ": a batch of ", key.records,
+                     object ? " wants an object window, there is none"
+                            : " wants a background window, there is none"));
   const PhiloxBlock draw = Philox(
       key.seed, {static_cast<uint32_t>(position),
                  static_cast<uint32_t>(position >> 32), 0, kWindowDraws});
@@ -137,7 +147,7 @@ absl::Status WindowFeed::ReadItem(const BatchKey& key, int64_t item, float* out,
 void WindowFeed::Read(const BatchKey& key, Batch* batch) const {
   batch->key = key;
   batch->status = absl::OkStatus();
-  batch->items.assign(options().batch_size, BatchItem());
+  batch->items.assign(key.records, BatchItem());
   const size_t floats = static_cast<size_t>(item().count());
   batch->raw.resize(floats * sizeof(float) * batch->items.size());
   std::vector<float> pixels(floats);
@@ -208,8 +218,7 @@ absl::StatusOr<std::unique_ptr<RecordFeed>> OpenWindowDataFeed(
   RETURN_IF_ERROR(CheckWindowCrop(setup.crop, setup.file.images[0].channels));
   setup.root = data.root_folder();
   setup.mirror = transform.mirror();
-  setup.objects = static_cast<int64_t>(static_cast<float>(data.batch_size()) *
-                                       data.fg_fraction());
+  setup.object_share = data.fg_fraction();
   ASSIGN_OR_RETURN(DataTransformer identity,
                    DataTransformer::Create({}, caffe::TEST));
   auto feed = std::make_unique<WindowFeed>(

@@ -186,6 +186,9 @@ class Layer {
   virtual absl::Status Prepare(const StepState& state) {
     return absl::OkStatus();
   }
+  // Sources of data: tops have `records` (extent 0) from the next Forward on.
+  // False: their batch is what it is.
+  virtual bool SetBatch(int64_t records) { return false; }
   virtual absl::Status Forward(StepContext& step, const ForwardArgs& args) = 0;
   virtual absl::Status Backward(StepContext& step,
                                 const BackwardArgs& args) = 0;

@@ -305,6 +305,20 @@ void Net::Observe(LayerObserver* observer) { impl_->observer = observer; }
 
 absl::Status Net::Reshape() { return impl_->EnsurePlan(); }
 
+absl::Status Net::SetBatch(int64_t records) {
+  for (int l = 0; l < num_layers(); ++l) {
+    const GraphLayer& layer = impl_->graph.layers[l];
+    // A learnt blob has no batch.
+    if (!layer.bottom.empty() || !layer.layer->param_declarations().empty())
+      continue;
+    if (!layer.layer->SetBatch(records))
+      return impl_->graph.Annotated(
+          absl::InvalidArgumentError("its batch cannot change"), l);
+  }
+  impl_->stale = true;
+  return absl::OkStatus();
+}
+
 const std::string& Net::name() const { return impl_->graph.name; }
 caffe::Phase Net::phase() const { return impl_->graph.phase; }
 absl::Span<const std::string> Net::layer_names() const {

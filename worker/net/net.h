@@ -113,6 +113,11 @@ class Net {
   // Input nets: gives the named input blob a new shape and replans.
   absl::Status Reshape();
 
+  // Sources of data take `records` a pass from the next Forward on, for which
+  // the net is planned anew.  InvalidArgument names the layer that cannot; the
+  // net is of no more use then.
+  absl::Status SetBatch(int64_t records);
+
   const std::string& name() const;
   caffe::Phase phase() const;
   absl::Span<const std::string> layer_names() const;

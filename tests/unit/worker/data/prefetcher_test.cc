@@ -182,17 +182,20 @@ TEST(Prefetcher, ManyThreadsGiveTheSameBatches) {
       DataTransformer::Create(caffe::TransformationParameter(), caffe::TRAIN);
   ASSERT_TRUE(transformer.ok());
   const BatchReader reader(source, *transformer,
-                           {.batch_size = 7, .shuffle = true});
+                           {.shuffle = true});
   const RecordOrder order(50, true, 9);
   Prefetcher prefetcher(
       [&reader](const BatchKey& key, Batch* batch) { reader.Read(key, batch); },
       {.depth = 8, .threads = 4, .stride = 7});
   prefetcher.Start();
-  for (int64_t first = 0; first < 7 * 400; first += 7) {
-    const auto lease = prefetcher.Take({first, 9});
+  // A deal changes how many.
+  int64_t records = 7;
+  for (int64_t first = 0; first < 7 * 400; first += records) {
+    if (first >= 7 * 100) records = first < 7 * 300 ? 11 : 2;
+    const auto lease = prefetcher.Take({first, 9, records});
     ASSERT_TRUE(lease.ok()) << lease.status();
-    ASSERT_EQ((*lease)->items.size(), 7u);
-    for (int64_t j = 0; j < 7; ++j) {
+    ASSERT_EQ((*lease)->items.size(), static_cast<size_t>(records));
+    for (int64_t j = 0; j < records; ++j) {
       const BatchItem& item = (*lease)->items[j];
       const RecordId id = order.At(first + j);
       ASSERT_EQ(item.id.index, id.index);
@@ -213,9 +216,9 @@ TEST(BatchReader, NamesTheRecordThatDoesNotFit) {
   param.set_crop_size(2);
   const auto transformer = DataTransformer::Create(param, caffe::TRAIN);
   ASSERT_TRUE(transformer.ok());
-  const BatchReader reader(source, *transformer, {.batch_size = 2});
+  const BatchReader reader(source, *transformer, {});
   Batch batch;
-  reader.Read({0, 1}, &batch);
+  reader.Read({0, 1, 2}, &batch);
   EXPECT_EQ(batch.status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(batch.status.message()),
               testing::HasSubstr("record 1"));

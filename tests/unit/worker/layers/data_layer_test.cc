@@ -87,6 +87,30 @@ TEST_F(DataLayerTest, WorkersTogetherGetWhatOneWouldGet) {
   }
 }
 
+TEST_F(DataLayerTest, UnequalDealsTogetherAreOneLargeBatch) {
+  const auto one = Make(Text("batch_size: 12"));
+  const auto a = Make(Text("batch_size: 6")), b = Make(Text("batch_size: 6"));
+  const auto alone = DealSchedule::Create({0, 0, EqualShares(1, 12)}, 1);
+  auto shared = DealSchedule::Create({0, 0, EqualShares(2, 6)}, 1);
+  ASSERT_TRUE(shared->AddDeal(2, {{0, 11}, {1, 1}}).ok());
+  ASSERT_TRUE(shared->AddDeal(4, {{0, 5}, {1, 7}}).ok());
+  for (int64_t clock = 0; clock < 6; ++clock) {
+    const Values whole = LabelsAt(*one, alone->FirstPosition(clock, 0, 0));
+    Values parts;
+    int rank = 0;
+    for (LayerRunner* worker : {a.get(), b.get()}) {
+      const int64_t batch = shared->BatchOf(clock, rank);
+      ASSERT_TRUE(worker->layer().SetBatch(batch));
+      ASSERT_TRUE(worker->Reshape({}).ok());
+      EXPECT_EQ(worker->top_shapes()[0], Shape({batch, 2, 3, 4}));
+      const Values part =
+          LabelsAt(*worker, shared->FirstPosition(clock, 0, rank++));
+      parts.insert(parts.end(), part.begin(), part.end());
+    }
+    EXPECT_EQ(parts, whole) << clock;
+  }
+}
+
 TEST_F(DataLayerTest, ShufflesByEpochWhenAsked) {
   const auto runner = Make(Text("batch_size: 24 shuffle: true"));
   const Values in_order = LabelsAt(*Make(Text("batch_size: 24")), 0);

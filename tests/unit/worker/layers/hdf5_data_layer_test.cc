@@ -75,6 +75,19 @@ TEST_F(Hdf5DataLayerTest, GivesRowsOverFilesAndEpochs) {
   EXPECT_GT(runner->layer().data_wait_seconds(), 0);
 }
 
+TEST_F(Hdf5DataLayerTest, TakesAnotherBatch) {
+  const auto runner = Make(Text("batch_size: 4"));
+  ASSERT_NE(runner, nullptr);
+  ASSERT_TRUE(runner->Forward().ok());
+  ASSERT_TRUE(runner->layer().SetBatch(3));
+  ASSERT_TRUE(runner->Reshape({}).ok());
+  EXPECT_EQ(runner->top_shapes()[0], Shape({3, 2, 2}));
+  runner->state().first_record = 4;
+  ASSERT_TRUE(runner->Forward().ok());
+  EXPECT_EQ(runner->top[1], Values({4, 5, 6}));
+  EXPECT_EQ(runner->top[0][11], 6);
+}
+
 TEST_F(Hdf5DataLayerTest, ShufflesFilesAndRowsWithinThem) {
   const auto runner = Make(Text("batch_size: 8 shuffle: true"));
   ASSERT_NE(runner, nullptr);

@@ -76,6 +76,18 @@ TEST_F(WindowDataLayerTest, DrawsArePureFunctionsOfThePosition) {
   EXPECT_THAT(labels, ::testing::Contains(2));
 }
 
+TEST_F(WindowDataLayerTest, AnotherBatchKeepsTheShareOfObjects) {
+  auto runner = LayerRunner::Create(Text("batch_size: 8 fg_fraction: 0.25"),
+                                    caffe::TRAIN, {});
+  ASSERT_TRUE(runner.ok()) << runner.status();
+  ASSERT_TRUE((*runner)->layer().SetBatch(12));
+  ASSERT_TRUE((*runner)->Reshape({}).ok());
+  ASSERT_TRUE((*runner)->Forward().ok());
+  ASSERT_EQ((*runner)->top[1].size(), 12u);
+  for (int i = 0; i < 12; ++i)
+    EXPECT_EQ((*runner)->top[0][i * 48], i < 9 ? 200 : 100) << i;
+}
+
 TEST_F(WindowDataLayerTest, SaysWhatIsWrong) {
   EXPECT_THAT(Error(Text("batch_size: 4", "")), HasSubstr("crop_size"));
   EXPECT_THAT(Error(Text("batch_size: 4 crop_mode: 'round'")),

@@ -19,6 +19,7 @@ std::vector<ClockProgress> Progress::Add(int rank, const ClockReport& report) {
   if (!open.ranks.insert(rank).second) return {};
   next->second = std::max(next->second, report.clock() + 1);
 
+  AddWeighted(report, &open);
   ClockProgress& sum = open.sum;
   sum.set_clock(report.clock());
   sum.set_loss(sum.loss() + report.loss());
@@ -36,6 +37,18 @@ std::vector<ClockProgress> Progress::Add(int rank, const ClockReport& report) {
     output->set_value(output->value() + report.outputs(i).value());
   }
   return Flush();
+}
+
+void Progress::AddWeighted(const ClockReport& report, Open* open) {
+  if (open->ranks.size() == 1) open->first_samples = report.samples();
+  open->equal &= report.samples() == open->first_samples;
+  const size_t values = 1 + static_cast<size_t>(report.outputs_size());
+  if (open->weighted.size() < values) open->weighted.resize(values);
+  open->weighted[0] += report.samples() * report.loss();
+  for (size_t i = 1; i < values; ++i)
+    open->weighted[i] +=
+        report.samples() *
+        double{report.outputs(static_cast<int>(i) - 1).value()};
 }
 
 std::vector<ClockProgress> Progress::Remove(int rank) {
@@ -64,10 +77,17 @@ ClockProgress Progress::Mean(const Open& open) {
   ClockProgress mean = open.sum;
   const int workers = static_cast<int>(open.ranks.size());
   mean.set_workers(workers);
-  mean.set_loss(mean.loss() / workers);
   mean.set_wait_share(mean.wait_share() / workers);
-  for (control::OutputValue& output : *mean.mutable_outputs())
-    output.set_value(output.value() / static_cast<float>(workers));
+  if (open.equal || !(mean.samples() > 0)) {
+    mean.set_loss(mean.loss() / workers);
+    for (control::OutputValue& output : *mean.mutable_outputs())
+      output.set_value(output.value() / static_cast<float>(workers));
+    return mean;
+  }
+  mean.set_loss(open.weighted[0] / mean.samples());
+  for (int i = 0; i < mean.outputs_size(); ++i)
+    mean.mutable_outputs(i)->set_value(static_cast<float>(
+        open.weighted[static_cast<size_t>(i) + 1] / mean.samples()));
   return mean;
 }
 

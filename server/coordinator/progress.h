@@ -24,7 +24,7 @@ class Progress {
 
   // Clocks that this report completes, oldest first.  A report of a clock that
   // is out already, or a second one of the same rank, is dropped.  loss and
-  // outputs are means over the ranks that reported, each with equal weight.
+  // outputs are means over the ranks that reported, weighted by their samples.
   std::vector<control::ClockProgress> Add(int rank,
                                           const control::ClockReport& report);
   // The rank is awaited from `clock` on.
@@ -36,7 +36,13 @@ class Progress {
   struct Open {
     control::ClockProgress sum;
     std::set<int> ranks;
+    // Loss and outputs times samples, used where ranks differ in samples: equal
+    // weights take the plain mean.
+    std::vector<double> weighted;
+    double first_samples = 0;
+    bool equal = true;
   };
+  static void AddWeighted(const control::ClockReport& report, Open* open);
   bool Complete(int64_t clock) const;
   std::vector<control::ClockProgress> Flush();
   static control::ClockProgress Mean(const Open& open);

@@ -23,7 +23,7 @@ control::ClockReport Report(int64_t clock, double loss) {
   return report;
 }
 
-TEST(Progress, WeighsWorkersEqually) {
+TEST(Progress, WeighsEqualBatchesEqually) {
   Progress progress(2, 5);
   EXPECT_THAT(progress.Add(0, Report(5, 1)), IsEmpty());
   const auto out = progress.Add(1, Report(5, 3));
@@ -33,6 +33,19 @@ TEST(Progress, WeighsWorkersEqually) {
   EXPECT_EQ(out[0].outputs(0).value(), 2);
   EXPECT_EQ(out[0].samples(), 20);
   EXPECT_EQ(out[0].wait_share(), 0.5);
+}
+
+TEST(Progress, WeighsWorkersByTheirRecords) {
+  Progress progress(2, 0);
+  control::ClockReport large = Report(0, 1), small = Report(0, 3);
+  large.set_samples(15);
+  small.set_samples(5);
+  EXPECT_THAT(progress.Add(0, large), IsEmpty());
+  const auto out = progress.Add(1, small);
+  ASSERT_THAT(out, SizeIs(1));
+  EXPECT_DOUBLE_EQ(out[0].loss(), 1.5);
+  EXPECT_FLOAT_EQ(out[0].outputs(0).value(), 1.5);
+  EXPECT_EQ(out[0].samples(), 20);
 }
 
 TEST(Progress, ClocksComeOutInOrderAndOnce) {

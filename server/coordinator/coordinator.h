@@ -375,6 +375,19 @@ class Coordinator {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void JudgeStallsLocked(const JobPtr& job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   int WantedLocked(const Job& job) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  static void TellOrdersLocked(const Job& job, DirectiveQueue& to);
+  void OrderMembers(const JobPtr& job) ABSL_LOCKS_EXCLUDED(mu_);
+  absl::StatusOr<int64_t> LetGo(const JobPtr& job, const std::set<int>& ranks)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  void LeavingLocked(const JobPtr& job, Member& member)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<int> NewcomerRankLocked(const Job& job) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status AdmitNewcomer(const control::DeclareLayoutRequest& request,
+                             control::DeclareLayoutResponse* response)
+      ABSL_LOCKS_EXCLUDED(mu_);
+
+  // coordinator_deals.cc
   int64_t RecordsBeforeLocked(const Job& job, int64_t clock) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   control::MembershipOrder MembersLocked(
@@ -392,17 +405,13 @@ class Coordinator {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void RestartDealsLocked(Job& job, int64_t clock)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  static void TellOrdersLocked(const Job& job, DirectiveQueue& to);
-  void OrderMembers(const JobPtr& job) ABSL_LOCKS_EXCLUDED(mu_);
-  absl::StatusOr<int64_t> LetGo(const JobPtr& job, const std::set<int>& ranks)
-      ABSL_LOCKS_EXCLUDED(mu_);
-  void LeavingLocked(const JobPtr& job, Member& member)
+  static void ShowDealLocked(Job& job);
+  void ObserveSpeedLocked(const JobPtr& job, const Member& member,
+                          const control::ClockReport& clock)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  absl::StatusOr<int> NewcomerRankLocked(const Job& job) const
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  absl::Status AdmitNewcomer(const control::DeclareLayoutRequest& request,
-                             control::DeclareLayoutResponse* response)
-      ABSL_LOCKS_EXCLUDED(mu_);
+  void Balance(const JobPtr& job) ABSL_LOCKS_EXCLUDED(mu_);
+  // After a restart: the last deal's batches.
+  static void RestoreBalanceLocked(Job& job);
 
   // coordinator_servers.cc
   // `how` follows its name in a line: "was lost: ...", "has left".

@@ -1,8 +1,6 @@
-// Long because an order and the memberships it carries are one matter.
 // Coordinator: who trains and how closely together, as that changes while a job
 // runs: workers that join and leave, staleness, and who holds whom back.
 #include <algorithm>
-#include <iterator>
 #include <limits>
 #include <utility>
 
@@ -100,8 +98,12 @@ void Coordinator::PlacedLocked(Job& job, const control::Order& order,
     job.status.set_staleness(order.staleness());
     if (job.dssp.has_value()) job.dssp->Set(order.staleness());
   }
-  if (order.has_membership()) job.deals[order.effective_clock()] = order;
+  if (order.has_membership()) {
+    job.deals[order.effective_clock()] = order;
+    ShowDealLocked(job);
+  }
   for (const int rank : change.leaves) {
+    if (job.balance.has_value()) job.balance->Forget(rank);
     const auto member = job.members.find(rank);
     if (member != job.members.end()) member->second.leaves = true;
   }
@@ -264,103 +266,6 @@ void Coordinator::JudgeStallsLocked(const JobPtr& job) {
 int Coordinator::WantedLocked(const Job& job) const {
   return job.status.wanted_workers() > 0 ? job.status.wanted_workers()
                                          : job.spec.workers();
-}
-
-// Records dealt before `clock`.
-int64_t Coordinator::RecordsBeforeLocked(const Job& job, int64_t clock) const {
-  auto deal = job.deals.upper_bound(clock);
-  if (deal == job.deals.begin()) return 0;
-  --deal;
-  int64_t pass = 0;
-  const control::MembershipOrder& members = deal->second.membership();
-  for (const int32_t batch : members.batch()) pass += batch;
-  return members.first_record() +
-         (clock - deal->first) * job.spec.solver().iter_size() * pass;
-}
-
-// Those who go on: alive, or through with all clocks; `change` applied.
-control::MembershipOrder Coordinator::MembersLocked(
-    const Job& job, const MembershipChange& change) const {
-  control::MembershipOrder order;
-  for (const auto& [rank, member] : job.members) {
-    if (rank == kEvaluatorRank || change.leaves.count(rank) > 0) continue;
-    const bool stays = (member.state == Member::State::kRunning ||
-                        member.state == Member::State::kDone) &&
-                       !member.leaves;
-    if (!stays && rank != change.joins) continue;
-    order.add_ranks(rank);
-    order.add_batch(std::max(1, member.status.batch()));
-  }
-  return order;
-}
-
-absl::StatusOr<control::MembershipOrder> Coordinator::ChangedMembersLocked(
-    const Job& job, const MembershipChange& change) const {
-  control::MembershipOrder order = MembersLocked(job, change);
-  const bool trained = std::any_of(
-      order.ranks().begin(), order.ranks().end(),
-      [&](int rank) { return job.members.at(rank).live(); });
-  if (!trained && !change.leaves.empty())
-    return absl::FailedPreconditionError(absl::StrCat(
-        "job ", job.id, ": its last worker is not let go; psctl cancel ",
-        "ends it, psctl checkpoint keeps what it has learnt"));
-  return order;
-}
-
-// The first workers', alike.
-void Coordinator::BeginDealsLocked(Job& job, int64_t samples_per_clock,
-                                   int64_t first_record) {
-  const int64_t start = job.status.start_clock();
-  const int64_t batch =
-      std::max<int64_t>(1, samples_per_clock / job.spec.solver().iter_size());
-  control::Order order;
-  order.set_effective_clock(start);
-  control::MembershipOrder& deal = *order.mutable_membership();
-  for (int rank = 0; rank < job.spec.workers(); ++rank) {
-    deal.add_ranks(rank);
-    deal.add_batch(static_cast<int32_t>(batch));
-  }
-  deal.set_first_record(
-      first_record >= 0
-          ? first_record
-          : start * job.spec.solver().iter_size() * job.spec.workers() * batch);
-  job.deals.clear();
-  job.deals[start] = std::move(order);
-}
-
-// The job went back to `clock`, with those who are alive (or waited for): what
-// was ordered for later is void, and they deal from there.
-void Coordinator::RestartDealsLocked(Job& job, int64_t clock) {
-  control::Order order;
-  order.set_number(++job.orders);
-  order.set_effective_clock(clock);
-  *order.mutable_membership() = MembersLocked(job);
-  auto deal = job.deals.upper_bound(clock);
-  if (job.spec.wait_for_dead() && deal != job.deals.begin())
-    *order.mutable_membership() = std::prev(deal)->second.membership();
-  order.mutable_membership()->set_first_record(RecordsBeforeLocked(job, clock));
-  job.deals.erase(job.deals.lower_bound(clock), job.deals.end());
-  if (order.membership().ranks_size() > 0) job.deals[clock] = order;
-  auto* shown = job.status.mutable_orders();
-  for (int i = shown->size() - 1; i >= 0; --i)
-    if (shown->Get(i).has_membership() &&
-        shown->Get(i).effective_clock() >= clock)
-      shown->DeleteSubrange(i, 1);
-  for (const auto& [rank, member] : job.members) {
-    if (rank == kEvaluatorRank || !job.progress.has_value()) continue;
-    if (Trains(rank, member)) job.progress->Await(rank, clock);
-    if (member.leaves) job.progress->Remove(rank);
-  }
-}
-
-void Coordinator::AddDealsLocked(const Job& job,
-                                 control::DeclareLayoutResponse* response)
-    const {
-  for (const auto& [clock, deal] : job.deals) *response->add_orders() = deal;
-  // What was ordered since the job began, and is not in its spec.
-  for (const control::Order& order : job.status.orders())
-    if (order.kind_case() == control::Order::kStaleness)
-      *response->add_orders() = order;
 }
 
 // What a death asked for, when nobody was silent any more.

@@ -381,6 +381,7 @@ absl::StatusOr<control::DeclareLayoutResponse> Coordinator::DeclaredLocked(
     member->samples_per_clock = request.samples_per_clock();
     member->status.set_batch(static_cast<int32_t>(
         request.samples_per_clock() / job->spec.solver().iter_size()));
+    ShowDealLocked(*job);
     member->status.set_clock(job->status.start_clock());
     // A newcomer runs when the others know of it.
     if (job->status.state() == control::JOB_PENDING ||

@@ -290,6 +290,7 @@ void Coordinator::ClockLocked(const JobPtr& of, Member& member,
   *status.mutable_staleness_histogram() = clock.staleness_histogram();
   ProgressLocked(job, job.progress->Add(status.rank(), clock));
   ObservePaceLocked(of, member, clock);
+  ObserveSpeedLocked(of, member, clock);
 }
 
 void Coordinator::ProgressLocked(
@@ -393,6 +394,7 @@ void Coordinator::DeadLocked(const JobPtr& job, Member& member,
     return SettleLocked(job);
   }
   const uint32_t incarnation = member.incarnation;
+  if (job->balance.has_value()) job->balance->Forget(rank);
   if (job->progress.has_value())
     ProgressLocked(*job, job->progress->Remove(rank));
   SettleLocked(job);

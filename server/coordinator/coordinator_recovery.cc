@@ -437,6 +437,7 @@ absl::Status Coordinator::LoadRunLocked(Job& job) {
   job.released = run.released();
   for (const control::Order& deal : run.deals())
     job.deals[deal.effective_clock()] = deal;
+  RestoreBalanceLocked(job);
   job.orders = run.orders();
   job.last_cut = Now();
   ASSIGN_OR_RETURN(

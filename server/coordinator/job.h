@@ -18,6 +18,7 @@
 #include "common/optim/plateau.h"
 #include "common/ps/slab_layout.h"
 #include "proto/control.pb.h"
+#include "server/coordinator/batch_policy.h"
 #include "server/coordinator/event_log.h"
 #include "server/coordinator/progress.h"
 #include "server/coordinator/shard_control.h"
@@ -139,6 +140,7 @@ struct Job {
   // Who takes how many records, by the clock from which that holds.
   std::map<int64_t, control::Order> deals;
   std::optional<StalenessPolicy> dssp;
+  std::optional<BatchPolicy> balance;
   absl::Time stall_told = absl::InfinitePast();
   bool cancelling = false;
   absl::Time cancel_since;

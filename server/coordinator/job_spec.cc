@@ -129,6 +129,16 @@ absl::Status CheckBackup(const JobSpec& spec) {
   return absl::OkStatus();
 }
 
+absl::Status CheckBalance(const JobSpec& spec) {
+  if (!spec.balance()) return absl::OkStatus();
+  if (spec.ssp_update() != control::PER_CLOCK || spec.tables_size() > 0)
+    return Bad("balance", "it is for jobs that train a net PER_CLOCK");
+  if (spec.backup() > 0)
+    return Bad("balance", "it makes workers equally fast, backup leaves some "
+                          "out of each clock: one or the other");
+  return absl::OkStatus();
+}
+
 absl::Status CheckElastic(const JobSpec& spec) {
   if (spec.max_workers() != 0)
     RETURN_IF_ERROR(CheckRange("max_workers", spec.max_workers(),
@@ -253,6 +263,7 @@ absl::Status ValidateJobSpec(const JobSpec& spec) {
       CheckRange("request_id's length", spec.request_id().size(), 0, 128));
   RETURN_IF_ERROR(CheckStraggler(spec));
   RETURN_IF_ERROR(CheckBackup(spec));
+  RETURN_IF_ERROR(CheckBalance(spec));
   RETURN_IF_ERROR(CheckElastic(spec));
   RETURN_IF_ERROR(CheckStart(spec));
   return spec.tables_size() > 0 ? CheckTables(spec)

@@ -30,6 +30,38 @@ class Elastic : public Cluster {
     ASSERT_TRUE(coordinator->Report(report).ok());
     coordinator->Step();
   }
+  // Everybody trains clocks first..last - 1 at `costs` seconds a record, and
+  // takes what the newest order says.
+  void Balanced(int64_t first, int64_t last, const std::vector<double>& costs) {
+    for (int64_t clock = first; clock < last; ++clock) {
+      for (int rank = 0; rank < static_cast<int>(costs.size()); ++rank) {
+        control::WorkerReport report = ReportOf(rank);
+        report.mutable_clock()->set_clock(clock);
+        report.mutable_clock()->set_samples(BatchAt(clock, rank));
+        report.mutable_clock()->set_clock_seconds(5 +
+                                                  BatchAt(clock, rank) *
+                                                      costs[rank]);
+        report.mutable_clock()->set_wait_seconds(5);
+        coordinator->Report(report).IgnoreError();  // some have left
+      }
+      coordinator->Step();
+    }
+  }
+  int BatchAt(int64_t clock, int rank) {
+    int batch = 8;
+    for (const control::Order& order : shards[0]->committed) {
+      if (order.effective_clock() > clock) continue;
+      const control::MembershipOrder& deal = order.membership();
+      for (int i = 0; i < deal.ranks_size(); ++i)
+        if (deal.ranks(i) == rank) batch = deal.batch(i);
+    }
+    return batch;
+  }
+  control::JobSpec BalancedSpec(int workers, const std::string& more = "") {
+    control::JobSpec spec = Spec(workers, absl::StrCat("balance: true ", more));
+    spec.mutable_solver()->set_max_iter(10000);
+    return spec;
+  }
   void TimedClock(int rank, int64_t clock, double seconds) {
     control::WorkerReport report = ReportOf(rank);
     report.mutable_clock()->set_clock(clock);
@@ -232,6 +264,101 @@ TEST_F(Elastic, DsspOrdersTheSlackThatTheWorkersAskFor) {
   EXPECT_EQ(shards[0]->committed[0].staleness(), 2);
   EXPECT_EQ(Describe().staleness(), 2);
   EXPECT_TRUE(Noted("chosen from the workers' clock times"));
+}
+
+TEST_F(Elastic, BatchesFollowTheWorkersSpeed) {
+  Run(BalancedSpec(3));
+  Balanced(0, 100, {1, 1, 2});
+  ASSERT_EQ(shards[0]->committed.size(), 1u);  // once
+  const control::Order order = shards[0]->committed[0];
+  EXPECT_THAT(order.membership().ranks(), ElementsAre(0, 1, 2));
+  EXPECT_THAT(order.membership().batch(), ElementsAre(10, 10, 4));
+  EXPECT_EQ(order.membership().first_record(), order.effective_clock() * 24);
+  EXPECT_EQ(Describe().workers(2).batch(), 4);
+  EXPECT_TRUE(Noted("workers 0, 1, 2 take 10, 10, 4 records a pass"));
+}
+
+TEST_F(Elastic, WithoutBalanceBatchesStay) {
+  control::JobSpec spec = BalancedSpec(3);
+  spec.clear_balance();
+  Run(spec);
+  Balanced(0, 100, {1, 1, 2});
+  EXPECT_THAT(shards[0]->committed, IsEmpty());
+}
+
+TEST_F(Elastic, WhoeverComesAndGoesBatchesAreDealtAnew) {
+  Run(BalancedSpec(3, "max_workers: 4"));
+  Balanced(0, 60, {1, 1, 2});
+  ASSERT_EQ(shards[0]->committed.size(), 1u);
+  ASSERT_TRUE(coordinator->ScaleJob(job, 4).ok());
+  ASSERT_TRUE(Join(-1).ok());
+  Lease(3);
+  ASSERT_TRUE(coordinator->DeclareLayout(Layout(3), absl::Seconds(5)).ok());
+  ASSERT_EQ(shards[0]->committed.size(), 2u);
+  // 32 records at speeds 1, 1, 1/2 and their mean.
+  EXPECT_THAT(shards[0]->committed[1].membership().batch(),
+              ElementsAre(10, 10, 4, 8));
+  Leaving(0);
+  ASSERT_EQ(shards[0]->committed.size(), 3u);
+  EXPECT_THAT(shards[0]->committed[2].membership().ranks(),
+              ElementsAre(1, 2, 3));
+  EXPECT_THAT(shards[0]->committed[2].membership().batch(),
+              ElementsAre(11, 5, 8));
+  Done(0);
+  coordinator->LeaseEnded(leases[2]);
+  coordinator->Step();
+  EXPECT_THAT(shards[0]->committed.back().membership().ranks(),
+              ElementsAre(1, 3));
+  int64_t records = 0, since = 0, pass = 24;
+  for (const control::Order& order : shards[0]->committed) {
+    records += (order.effective_clock() - since) * pass;
+    EXPECT_EQ(order.membership().first_record(), records);
+    since = order.effective_clock();
+    pass = 0;
+    for (const int32_t batch : order.membership().batch()) pass += batch;
+    EXPECT_EQ(pass, 8 * order.membership().ranks_size());
+  }
+}
+
+TEST_F(Elastic, BatchesOutliveTheCoordinator) {
+  Run(BalancedSpec(3));
+  Balanced(0, 60, {1, 1, 2});
+  ASSERT_EQ(shards[0]->committed.size(), 1u);
+  coordinator->Stop();
+  StartCoordinator();
+  for (int rank : {0, 1, 2}) Lease(rank);
+  coordinator->Step();
+  EXPECT_EQ(Describe().workers(2).batch(), 4);
+  // There is no checkpoint: all begin again, with the batches that they had.
+  for (int rank : {0, 1, 2}) {
+    const auto declared =
+        coordinator->DeclareLayout(Layout(rank), absl::Seconds(5));
+    ASSERT_TRUE(declared.ok()) << declared.status();
+    EXPECT_EQ(declared->start_clock(), 0);
+    ASSERT_EQ(declared->orders_size(), 1);
+    EXPECT_THAT(declared->orders(0).membership().batch(),
+                ElementsAre(10, 10, 4));
+  }
+  Leaving(0);
+  EXPECT_THAT(shards[0]->committed.back().membership().batch(),
+              ElementsAre(12, 4));
+}
+
+TEST_F(Elastic, AWorkerThatIsWaitedForKeepsItsSeat) {
+  Run(BalancedSpec(3, "wait_for_dead: true"));
+  Balanced(0, 60, {1, 1, 2});
+  ASSERT_EQ(shards[0]->committed.size(), 1u);
+  coordinator->LeaseEnded(leases[1]);
+  coordinator->Step();
+  Leaving(0);
+  EXPECT_THAT(shards[0]->committed.back().membership().ranks(),
+              ElementsAre(1, 2));
+  ASSERT_TRUE(Join(1).ok());
+  Lease(1);
+  const auto declared = coordinator->DeclareLayout(Layout(1), absl::Seconds(5));
+  ASSERT_TRUE(declared.ok()) << declared.status();
+  EXPECT_EQ(declared->orders_size(), 3);  // every deal so far
+  EXPECT_GT(Describe().workers(1).batch(), 8);
 }
 
 TEST_F(Elastic, AStallNamesWhoHoldsWhomBack) {

@@ -31,6 +31,14 @@ TEST(ValidateJobSpec, NamesWhatIsWrong) {
               HasSubstr("one of them"));
 }
 
+TEST(ValidateJobSpec, BalancesWhatHasEqualBatches) {
+  EXPECT_TRUE(ValidateJobSpec(Spec(2, "balance: true staleness: 2")).ok());
+  EXPECT_THAT(Refusal(Spec(2, "balance: true ssp_update: PER_PUSH")),
+              HasSubstr("balance"));
+  EXPECT_THAT(Refusal(Spec(3, "balance: true backup: 1")),
+              HasSubstr("balance"));
+}
+
 TEST(ValidateJobSpec, TriesTheSolver) {
   control::JobSpec spec = Spec(1);
   spec.mutable_solver()->set_type("SDG");

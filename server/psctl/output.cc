@@ -59,6 +59,17 @@ std::string OrderLine(const control::Order& order) {
                          order.number(), order.effective_clock(), what);
 }
 
+std::string BatchesLine(const JobStatus& job) {
+  std::vector<std::string> batches;
+  for (const control::WorkerStatus& worker : job.workers())
+    if (worker.state() == "running")
+      batches.push_back(absl::StrCat(worker.rank(), ": ", worker.batch()));
+  return absl::StrCat("balance    records a pass by worker: ",
+                      batches.empty() ? "none trains"
+                                      : absl::StrJoin(batches, ", "),
+                      "\n");
+}
+
 std::string TestLine(const control::TestResult& test) {
   std::string line =
       absl::StrFormat("  test net %d at clock %d:", test.net(), test.clock());
@@ -177,6 +188,7 @@ std::string DescribeText(const JobStatus& job) {
     absl::StrAppend(&text, "backup     ", spec.backup(),
                     ": a clock is the mean of the first ",
                     spec.workers() - spec.backup(), "\n");
+  if (spec.balance()) text += BatchesLine(job);
   if (job.staleness() != spec.staleness() || spec.has_dssp())
     absl::StrAppend(&text, "now        staleness ", job.staleness(),
                     spec.has_dssp() ? absl::StrCat(", chosen within ",

@@ -331,6 +331,9 @@ void AddSubmitFlags(SubmitOptions* o, FlagSet* flags) {
              "backup workers: a clock is the mean of the first workers - N");
   flags->Add("wire", &o->wire,
              "how gradients travel: FP32, or BF16 in half the bytes");
+  flags->Add("balance", &o->balance,
+             "batches by measured speed: slow workers take fewer records, fast "
+             "ones more");
   flags->Add("straggler", &o->straggler,
              "test aid: RANK:FACTOR, rotating:, random: or exponential:FACTOR, "
              "[@MS]");
@@ -410,6 +413,7 @@ absl::StatusOr<control::JobSpec> MakeJobSpec(const SubmitOptions& options) {
   spec.set_threads(options.threads);
   spec.set_global_batch(options.global_batch);
   spec.set_backup(options.backup);
+  spec.set_balance(options.balance);
   spec.set_max_workers(options.max_workers);
   spec.set_stall_seconds(options.stall_seconds);
   RETURN_IF_ERROR(ParseDssp(options.dssp, &spec));

@@ -30,6 +30,7 @@ struct SubmitOptions {
   bool global_batch = false;
   int32_t backup = 0;
   std::string wire = "FP32";
+  bool balance = false;
   int32_t max_workers = 0;
   std::string dssp;
   double stall_seconds = 0;

@@ -60,6 +60,7 @@ absl::StatusOr<control::JobSpec> MakeSpec(const CaffeFlags& flags,
   spec.set_wait_for_dead(flags.wait_for_dead);
   spec.set_straggler(flags.straggler);
   spec.set_backup(flags.backup);
+  spec.set_balance(flags.balance);
   spec.set_lazy_pull(flags.lazy_pull);
   spec.set_max_ahead(flags.max_ahead);
   spec.set_lookahead(flags.lookahead);
@@ -92,6 +93,8 @@ absl::Status Rehearse(const ProgramHost& host, const CaffeFlags& flags,
   ASSIGN_OR_RETURN(const NetSet nets,
                    CreateNets(spec.solver(), compute->layers,
                               *compute->device, options));
+  if (spec.balance())
+    RETURN_IF_ERROR(Annotate(CheckBatchMayChange(*nets.train), "--balance"));
   if (!spec.weights_files().empty())
     RETURN_IF_ERROR(LoadWeightsFiles(spec.weights_files(), *nets.train));
   return absl::OkStatus();

@@ -25,7 +25,8 @@ const char kUsage[] =
 const char* const kJobOptions[] = {
     "staleness",   "ssp_update",   "fresh_wait", "straggler",
     "chunk_bytes", "global_batch", "lazy_pull",  "wait_for_dead",
-    "max_ahead",   "lookahead",    "backup",     "wire"};
+    "max_ahead",   "lookahead",    "backup",     "wire",
+    "balance"};
 
 void AddBvlcFlags(CaffeFlags& f, FlagSet* flags) {
   flags->Add("gpu", &f.gpu,
@@ -73,6 +74,8 @@ void AddOwnFlags(CaffeFlags& f, FlagSet* flags) {
              "mpirun: a clock is the mean of the first workers - N");
   flags->Add("wire", &f.wire,
              "mpirun: how gradients travel, FP32 or BF16");
+  flags->Add("balance", &f.balance,
+             "mpirun: slow workers take smaller batches, fast ones larger");
   flags->Add("chunk_bytes", &f.chunk_bytes,
              "mpirun: bytes of a chunk; 0: by model size");
   flags->Add("global_batch", &f.global_batch,

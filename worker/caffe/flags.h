@@ -33,6 +33,7 @@ struct CaffeFlags {
   std::string straggler;
   int32_t backup = 0;
   std::string wire = "FP32";
+  bool balance = false;
   int32_t chunk_bytes = 0;
   bool global_batch = false;
   bool lazy_pull = false;

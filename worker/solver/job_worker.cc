@@ -130,6 +130,7 @@ absl::StatusOr<std::unique_ptr<JobTrainer>> JobTrainer::Create(
   solver_options.seed = static_cast<uint64_t>(spec.seed());
   solver_options.keep_blobs = options.keep_blobs;
   solver_options.global_batch = spec.global_batch();
+  solver_options.balance = spec.balance();
   solver_options.actions = options.actions;
   solver_options.sync_layers = options.sync_layers;
   auto trainer =

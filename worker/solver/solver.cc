@@ -65,7 +65,9 @@ absl::Status Solver::CreateNets(const LayerRegistry& registry, Device& device,
       .debug_info = param_.debug_info() && !options_.remote,
       .divide_batches = options_.global_batch ? options_.workers : 1};
   ASSIGN_OR_RETURN(nets_, cssp::CreateNets(param_, registry, device, options));
-  batch_size_ = BatchSize(net());
+  dealt_batch_ = batch_size_ = BatchSize(net());
+  if (options_.balance)
+    RETURN_IF_ERROR(Annotate(CheckBatchMayChange(net()), "--balance"));
   device_name_ = device.name();
   if (options_.remote) return absl::OkStatus();
   ASSIGN_OR_RETURN(local_, LocalSync::Create(param_, net()));
@@ -133,12 +135,12 @@ bool Solver::TestDue() const {
 absl::Status Solver::OneClock() {
   ClockSummary summary;
   summary.clock = iter_;
-  summary.samples = samples_per_clock();
   RETURN_IF_ERROR(sync_->BeginClock(iter_));
   RETURN_IF_ERROR(TakeMemberships());
   // An order that came at the last moment has let this worker go.
   stop_ = sync_->order() == LoopOrder::kStop;
   if (stop_) return absl::OkStatus();
+  RETURN_IF_ERROR(FollowDeal(&summary));
   RETURN_IF_ERROR(ForwardBackward(&summary));
   const double waited = DataWaitSeconds(net());
   summary.data_wait_seconds = waited - data_waited_;
@@ -169,6 +171,19 @@ absl::Status Solver::TakeMemberships() {
     if (deals_.has_value())
       RETURN_IF_ERROR(deals_->AddDeal(order.effective_clock(), shares));
   }
+  if (deals_.has_value()) deals_->Prune(iter_);
+  return absl::OkStatus();
+}
+
+absl::Status Solver::FollowDeal(ClockSummary* summary) {
+  const int64_t dealt =
+      deals_.has_value() ? deals_->BatchOf(iter_, options_.rank) : batch_size_;
+  if (dealt > 0 && dealt != dealt_batch_) {
+    RETURN_IF_ERROR(net().SetBatch(dealt));
+    dealt_batch_ = dealt;
+  }
+  summary->samples = dealt_batch_ * param_.iter_size();
+  sync_->SetSamples(summary->samples);
   return absl::OkStatus();
 }
 

@@ -47,6 +47,7 @@ struct SolverOptions {
   bool keep_blobs = false;
   bool sync_layers = false;      // see NetOptions
   bool global_batch = false;     // batch sizes are divided by `workers`
+  bool balance = false;          // deals may change the batch
   SolverActions* actions = nullptr;  // borrowed, may be null
   TimeSource* time = nullptr;        // borrowed; null: the machine's
 };
@@ -114,6 +115,7 @@ class Solver {
   absl::Status Call(std::function<absl::Status()> SolverCallback::*callback);
   absl::Status OneClock();
   absl::Status TakeMemberships();
+  absl::Status FollowDeal(ClockSummary* summary);
   absl::Status ForwardBackward(ClockSummary* summary);
   StepState StateOf(int64_t clock, int pass) const;
   absl::Status Test(int number);
@@ -136,7 +138,8 @@ class Solver {
   NetSet nets_;
   std::unique_ptr<LocalSync> local_;
   ParameterSync* sync_ = nullptr;
-  int64_t batch_size_ = 1;
+  int64_t batch_size_ = 1;             // as the net is built
+  int64_t dealt_batch_ = 1;            // as the net is planned
   std::optional<DealSchedule> deals_;  // null: LocalSync's single process
   bool leaving_ = false;
   std::string device_name_;

@@ -146,6 +146,33 @@ int64_t BatchSize(Net& net) {
   return 1;
 }
 
+absl::Status CheckBatchMayChange(Net& net) {
+  const int64_t batch = BatchSize(net);
+  for (int i = 0; i < net.num_layers(); ++i) {
+    const Layer& layer = net.layer(i);
+    const caffe::LayerParameter& param = layer.layer_param();
+    const std::string where =
+        absl::StrCat("layer ", param.name(), " (", param.type(), "): ");
+    if (param.loss_param().normalization() == caffe::LossParameter::NONE)
+      return absl::InvalidArgumentError(absl::StrCat(
+          where, "with normalization: NONE its loss is a sum, which unequal "
+                 "batches do not average"));
+    if (param.bottom_size() > 0 || param.top_size() == 0 ||
+        !layer.param_declarations().empty())
+      continue;
+    const Blob* top = net.blob(param.top(0));
+    if (top == nullptr || top->shape().num_axes() == 0 ||
+        top->shape().dim(0) != batch)
+      return absl::InvalidArgumentError(absl::StrCat(
+          where, "every source must take the same batch, here ", batch));
+  }
+  for (const int64_t records : {batch > 1 ? int64_t{1} : int64_t{2}, batch}) {
+    RETURN_IF_ERROR(net.SetBatch(records));
+    RETURN_IF_ERROR(net.Reshape());
+  }
+  return absl::OkStatus();
+}
+
 double DataWaitSeconds(const Net& net) {
   double seconds = 0;
   for (int i = 0; i < net.num_layers(); ++i)

@@ -59,6 +59,11 @@ int64_t BatchSize(Net& net);
 // Seconds for which the net's passes have stood still for records, in all.
 double DataWaitSeconds(const Net& net);
 
+// Whether every pass may take another number of records (batches by measured
+// speed): the net is planned for one and back.  InvalidArgument names the layer
+// that cannot follow, or whose loss would not be a mean over records.
+absl::Status CheckBatchMayChange(Net& net);
+
 // Divides every data layer's batch_size (and the first extent of DummyData and
 // Input shapes) by `workers`; InvalidArgument names the layer whose batch
 // leaves a remainder.  REQUIRES: an upgraded net.

@@ -42,7 +42,7 @@ enum class LoopOrder {
 // Thread-confined: the training thread, but for GradientReady, which the net
 // may call on another thread between AwaitGradientSlot and EndClock (see
 // gradient_sink.h).  Calls for clock c come in this order, one at a time:
-//   BeginClock(c); AwaitWeights*(c); AwaitGradientSlot(c); GradientReady*(c);
+//   BeginClock(c); SetSamples; AwaitWeights*(c); AwaitGradientSlot(c); GradientReady*(c);
 //   EndClock(c).
 // A status other than OK ends training.
 class ParameterSync : public GradientSink, public WeightSource {
@@ -57,6 +57,8 @@ class ParameterSync : public GradientSink, public WeightSource {
   // Who deals which records, by membership orders that became known with the
   // last BeginClock; each holds from its effective clock on.
   virtual absl::Span<const control::Order> memberships() const { return {}; }
+  // Records behind the gradients of the clock that was begun.
+  virtual void SetSamples(int64_t samples) {}
   // Asks to be let go in order: training goes on until order() says kStop.
   // False: there is nobody to ask.
   virtual bool Leave() { return false; }

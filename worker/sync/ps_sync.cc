@@ -74,7 +74,8 @@ PsSync::PsSync(JobSession& session, ps::SlabLayout layout,
       pipeline_(layout_, [this](int chunk, int64_t clock) {
         SendChunk(chunk, clock);
       }),
-      lost_(layout_.chunks().size(), kNone) {
+      lost_(layout_.chunks().size(), kNone),
+      samples_(options_.samples) {
   if (session.spec().wire() != control::BF16) return;
   for (std::vector<uint16_t>& slab : packed_) slab.resize(layout_.size());
 }
@@ -202,7 +203,7 @@ void PsSync::CountRead(const ParamCache::Read& read, int64_t clock) {
 absl::Status PsSync::AwaitGradientSlot(int64_t clock) {
   if (straggler_ != nullptr) {
     // Before the first gradient leaves, as slow compute would have it.
-    const absl::Duration extra = straggler_->Extra(rank_, clock);
+    const absl::Duration extra = straggler_->Extra(rank_, clock, Work());
     clock_injected_ += extra;
     absl::SleepFor(extra);
   }
@@ -225,7 +226,7 @@ void PsSync::SendChunk(int chunk, int64_t clock) {
   push.chunk = chunk;
   push.clock = clock;
   push.based_on = std::min(clock, cache_.oldest_installed());
-  push.samples = options_.samples;
+  push.samples = samples_;
   push.data = slabs_.gradients[generation].subspan(where.offset, where.count);
   if (!packed_[generation].empty() && !HasStatistics(where)) {
     const auto packed = absl::MakeSpan(packed_[generation])
@@ -246,12 +247,12 @@ bool PsSync::HasStatistics(const ps::Chunk& chunk) const {
 
 absl::Status PsSync::EndClock(const ClockSummary& summary) {
   pipeline_.Flush(summary.clock);
-  RETURN_IF_ERROR(SendTicks(summary.clock, false, summary.loss));
+  RETURN_IF_ERROR(SendTicks(summary.clock, false, summary.loss * Work()));
   const absl::Duration duration = time_.Now() - clock_begin_;
   durations_.push_back(duration);
   if (durations_.size() > kMedianWindow) durations_.pop_front();
   if (straggler_ != nullptr)
-    straggler_->Observe(duration - clock_waited_ - clock_injected_);
+    straggler_->Observe(duration - clock_waited_ - clock_injected_, Work());
   waited_ += clock_waited_;
   ran_ += duration;
   next_clock_ = summary.clock + 1;

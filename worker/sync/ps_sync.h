@@ -44,7 +44,7 @@ struct PsSyncOptions {
   TransportOptions transport;
   SyncMetrics* metrics = nullptr;   // borrowed, may be null
   TimeSource* time = nullptr;       // borrowed, null: the machine's
-  uint32_t samples = 0;             // a clock, told to the servers
+  uint32_t samples = 1;             // a clock, as the net is built
 };
 
 // Thread-confined: the training thread; its parts are monitors.
@@ -86,6 +86,9 @@ class PsSync final : public ParameterSync, private PsClientEvents {
   absl::Span<const control::Order> memberships() const override {
     return memberships_;
   }
+  void SetSamples(int64_t samples) override {
+    samples_ = static_cast<uint32_t>(samples);
+  }
   bool Leave() override;
   // By order: other workers train next_clock() without this one.
   bool let_go() const { return next_clock_ >= leaves_at_; }
@@ -99,6 +102,8 @@ class PsSync final : public ParameterSync, private PsClientEvents {
   bool HasStatistics(const ps::Chunk& chunk) const;
   void CountRead(const ParamCache::Read& read, int64_t clock);
   absl::Status Lost(absl::Status status);
+  // Of a clock as the net is built: 1.
+  double Work() const { return double{1} * samples_ / options_.samples; }
   absl::Status SendTicks(int64_t clock, bool finished, double loss);
   double SquaredNorm(int64_t clock) const;
   void ReportClock(const ClockSummary& summary, absl::Duration duration);
@@ -150,6 +155,7 @@ class PsSync final : public ParameterSync, private PsClientEvents {
   std::map<int64_t, int> staleness_from_;  // orders yet to take effect
   int64_t leaves_at_ = std::numeric_limits<int64_t>::max();
   bool jumped_ = false;  // clocks before next_clock_ were closed without us
+  uint32_t samples_;  // of the clock
   absl::Time clock_begin_;
   absl::Duration clock_waited_, clock_injected_;
   int64_t clock_staleness_ = 0;

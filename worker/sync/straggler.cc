@@ -77,18 +77,18 @@ double Straggler::Stretch(int rank, int64_t clock) const {
   return 1;
 }
 
-absl::Duration Straggler::Extra(int rank, int64_t clock) const {
+absl::Duration Straggler::Extra(int rank, int64_t clock, double work) const {
   const double stretch = Stretch(rank, clock);
-  if (base_ > absl::ZeroDuration()) return base_ * stretch;
+  if (base_ > absl::ZeroDuration()) return base_ * stretch * work;
   if (stretch <= 1 || computes_.empty()) return absl::ZeroDuration();
   std::vector<absl::Duration> sorted(computes_.begin(), computes_.end());
   std::nth_element(sorted.begin(), sorted.begin() + sorted.size() / 2,
                    sorted.end());
-  return sorted[sorted.size() / 2] * (stretch - 1);
+  return sorted[sorted.size() / 2] * (stretch - 1) * work;
 }
 
-void Straggler::Observe(absl::Duration compute) {
-  computes_.push_back(std::max(compute, absl::ZeroDuration()));
+void Straggler::Observe(absl::Duration compute, double work) {
+  computes_.push_back(std::max(compute, absl::ZeroDuration()) / work);
   if (computes_.size() > kWindow) computes_.pop_front();
 }
 

@@ -12,6 +12,9 @@
 
 namespace cssp {
 
+// Stretches in proportion to the work that a clock is: its records over those of
+// the batch as the net is built.
+//
 // Thread-confined: the training thread.
 class Straggler {
  public:
@@ -28,9 +31,9 @@ class Straggler {
       const std::string& text, int workers);
 
   // What `rank` is to sleep in `clock` on top of its compute time.
-  absl::Duration Extra(int rank, int64_t clock) const;
+  absl::Duration Extra(int rank, int64_t clock, double work = 1) const;
   // Compute time of a clock, waits and injected sleep not counted.
-  void Observe(absl::Duration compute);
+  void Observe(absl::Duration compute, double work = 1);
 
  private:
   enum class Who { kRank, kRotating, kRandom, kExponential };
@@ -48,7 +51,7 @@ class Straggler {
   const double factor_;
   const absl::Duration base_;  // zero: of the measured compute time
   const int workers_;
-  std::deque<absl::Duration> computes_;  // of the last clocks
+  std::deque<absl::Duration> computes_;  // of the last clocks, for work 1
 };
 
 }  // namespace cssp

@@ -11,6 +11,7 @@
 #include "gtest/gtest.h"
 #include "tests/unit/worker/solver/log_capture.h"
 #include "tests/unit/worker/solver/solver_fixture.h"
+#include "worker/data/datum_writer.h"
 
 namespace cssp {
 namespace {
@@ -24,6 +25,57 @@ class SolverTest : public SolverFixture {
     return {solver.net().weights().begin(), solver.net().weights().end()};
   }
 };
+
+TEST_F(SolverTest, NamesWhatCannotTakeAnotherBatch) {
+  const auto refusal = [&](const std::string& net) {
+    SolverOptions options;
+    options.balance = true;
+    return std::string(
+        Solver::Create(Param("base_lr: 0.01 lr_policy: 'fixed' max_iter: 4", net),
+                       layers_, *device_, options)
+            .status()
+            .message());
+  };
+  EXPECT_THAT(refusal(kLinearNet),
+              testing::AllOf(HasSubstr("--balance"), HasSubstr("'x'"),
+                             HasSubstr("batch cannot change")));
+  const std::string base = folder_ + "/base";
+  {
+    auto writer = CreateBase(BaseFormat::kLmdb, base);
+    ASSERT_TRUE(writer.ok()) << writer.status();
+    caffe::Datum datum;
+    datum.set_channels(1);
+    datum.set_height(1);
+    datum.set_width(2);
+    datum.set_data("ab");
+    for (const char* key : {"0", "1"})
+      ASSERT_TRUE((*writer)->Put(key, datum.SerializeAsString()).ok());
+    ASSERT_TRUE((*writer)->Commit().ok());
+  }
+  const auto net = [&](const std::string& middle, const std::string& loss) {
+    return absl::StrCat(
+        "layer { name: 'd' type: 'Data' top: 'd' top: 'y' data_param { "
+        "backend: LMDB batch_size: 4 source: '", base, "' } } ", middle,
+        " layer { name: 'ip' type: 'InnerProduct' bottom: 'd' top: 'ip' "
+        "inner_product_param { num_output: 3 } } "
+        "layer { name: 'l' type: 'SoftmaxWithLoss' bottom: 'ip' bottom: 'y' "
+        "top: 'l' ", loss, " }");
+  };
+  EXPECT_EQ(refusal(net("", "")), "");
+  EXPECT_THAT(refusal(net("", "loss_param { normalization: NONE }")),
+              HasSubstr("layer l "));
+  EXPECT_THAT(
+      refusal(net("layer { name: 'r' type: 'Reshape' bottom: 'd' top: 'r' "
+                  "reshape_param { shape { dim: 4 dim: 2 } } } "
+                  "layer { name: 's' type: 'Silence' bottom: 'r' }", "")),
+      HasSubstr("'r'"));
+  EXPECT_THAT(
+      refusal(net(absl::StrCat(
+                      "layer { name: 'e' type: 'Data' top: 'e' data_param { "
+                      "backend: LMDB batch_size: 2 source: '", base, "' } } "
+                      "layer { name: 's' type: 'Silence' bottom: 'e' }"), "")),
+      testing::AllOf(HasSubstr("layer e "), HasSubstr("same batch, here 4")));
+}
 
 // Numbers replaced, for comparing the order of lines.
 std::vector<std::string> Shapes(std::vector<std::string> lines) {

@@ -50,6 +50,16 @@ TEST(StragglerTest, AlwaysOneWorker) {
   EXPECT_EQ(straggler->Extra(0, 7), absl::ZeroDuration());
 }
 
+TEST(StragglerTest, SleepsByTheRecordsOfTheClock) {
+  auto set = *Straggler::Parse("1:3@10", 4);
+  EXPECT_EQ(set->Extra(1, 0, 0.5), absl::Milliseconds(15));
+  EXPECT_EQ(set->Extra(0, 0, 2), absl::Milliseconds(20));
+  auto stretched = *Straggler::Parse("1:3", 4);
+  stretched->Observe(absl::Milliseconds(5), 0.5);  // 10 for a whole clock
+  EXPECT_EQ(stretched->Extra(1, 0), absl::Milliseconds(20));
+  EXPECT_EQ(stretched->Extra(1, 0, 0.5), absl::Milliseconds(10));
+}
+
 TEST(StragglerTest, Rotating) {
   auto straggler = *Straggler::Parse("rotating:4", 3);
   straggler->Observe(absl::Milliseconds(10));

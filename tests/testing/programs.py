@@ -4,6 +4,7 @@ import os
 import pathlib
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -52,6 +53,16 @@ layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "
 """
 
 
+# The same on records of a base (make_records), in batches of 13.
+RECORDS_NET = """name: "records"
+layer { name: "data" type: "Data" top: "data" top: "label"
+  data_param { source: "records_lmdb" backend: LMDB batch_size: 13 } }
+layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip"
+  inner_product_param { num_output: 4 weight_filler { type: "xavier" } } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
+"""
+
+
 class ProgramTest(unittest.TestCase):
     """A temporary folder per class; processes started here die with the test."""
 
@@ -90,6 +101,15 @@ class ProgramTest(unittest.TestCase):
             out.close()
         self.addCleanup(take_down, process)
         return process
+
+    def make_records(self, count=90):
+        """records_lmdb of RECORDS_NET: images of 2 x 2, four classes."""
+        images, labels = self.work / "records-images", self.work / "records-labels"
+        images.write_bytes(struct.pack(">IIII", 2051, count, 2, 2) +
+                           bytes(i * 7 % 256 for i in range(4 * count)))
+        labels.write_bytes(struct.pack(">II", 2049, count) + bytes(i % 4 for i in range(count)))
+        self.run_program(TOOLS / "convert_mnist_data", "--backend=lmdb", images, labels,
+                         self.work / "records_lmdb")
 
     def start_servers(self, count, tag="ps", extra=()):
         """`count` ps-servers on loopback, the first one coordinator. Gives

@@ -6,10 +6,13 @@ fresh_wait is 0, rounds are interleaved. Prints clocks/s of each arm and the rat
 beside the virtual-time figure:
 - rotating: one of them 4 times slower in turn; s=0 against s=2 (2.29);
 - backup: one of them always 2 times slower; s=0 against --backup 1 (2.00);
+- balance: one of them always 4 times slower; s=0 against --balance (3.25: three
+  workers of speed 1 and one of a quarter share what took 4), the second half of
+  the clocks;
 - table: the P=4 row of DESIGN.md section 3, every model and staleness; each has
   to reach 90 % of its virtual-time figure.
 
-usage: straggler_bench.py [CLOCKS [BASE_MS [ROUNDS [rotating|backup|table]]]]
+usage: straggler_bench.py [CLOCKS [BASE_MS [ROUNDS [rotating|backup|balance|table]]]]
 """
 import json
 import pathlib
@@ -31,7 +34,7 @@ TABLE = {
 class Bench(programs.ProgramTest):
     clocks, base_ms, rounds = 200, 20, 3
 
-    def clocks_per_second(self, coordinator, name, *flags):
+    def clocks_per_second(self, coordinator, name, *flags, half=False):
         (self.work / "solver.prototxt").write_text(
             f'net: "net.prototxt" base_lr: 0.01 lr_policy: "fixed" max_iter: {self.clocks}\n'
             f'snapshot_after_train: false snapshot_prefix: "{name}" solver_mode: CPU\n')
@@ -46,19 +49,20 @@ class Bench(programs.ProgramTest):
             progress = json.loads(line).get("progress")
             if progress:
                 times[int(progress.get("clock", 0))] = float(progress["unix_seconds"])
-        first, last = min(times) + 8, max(times)  # start-up left out
+        last = max(times)
+        first = last // 2 if half else min(times) + 8  # start-up left out
         return (last - first) / (times[last] - times[first])
 
-    def compare(self, what, straggler, arms, virtual):
+    def compare(self, what, straggler, arms, virtual, net=programs.SLEEPER_NET, half=False):
         """`arms`: name -> flags, the plain one first; gives the ratio."""
-        (self.work / "net.prototxt").write_text(programs.SLEEPER_NET)
+        (self.work / "net.prototxt").write_text(net)
         _, coordinator = self.start_servers(2, tag=what)
         rates = {name: [] for name in arms}
         for round_ in range(self.rounds):
             for name, flags in arms.items():
                 rates[name].append(self.clocks_per_second(
                     coordinator, f"{what}-{round_}-{list(arms).index(name)}",
-                    f"--straggler={straggler}@{self.base_ms}", *flags))
+                    f"--straggler={straggler}@{self.base_ms}", *flags, half=half))
         medians = {name: statistics.median(values) for name, values in rates.items()}
         plain, better = medians.values()
         text = ", ".join(f"{name} {rate:.1f} clocks/s" for name, rate in medians.items())
@@ -74,6 +78,12 @@ class Bench(programs.ProgramTest):
     def test_backup(self):
         ratio = self.compare("backup", "3:2", {"s=0": [], "--backup 1": ["--backup=1"]}, 2.0)
         self.assertGreaterEqual(ratio, 1.6)
+
+    def test_balance(self):
+        self.make_records()
+        ratio = self.compare("balance", "3:4", {"s=0": [], "--balance": ["--balance"]}, 3.25,
+                             net=programs.RECORDS_NET, half=True)
+        self.assertGreaterEqual(ratio, 2.6)
 
     def test_table(self):
         for straggler, row in TABLE.items():

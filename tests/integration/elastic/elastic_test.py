@@ -69,6 +69,51 @@ class Elastic(programs.ProgramTest):
                           for event in map(json.loads, self.events.read_text().splitlines()))
                 if p}
 
+    def deals(self):
+        return sorted((int(o["effective_clock"]), o["membership"])
+                      for o in self.describe().get("orders", []) if "membership" in o)
+
+    def check_records(self, size):
+        """Positions are dealt without gap or overlap, `size` a clock at first."""
+        position, since = 0, 0
+        for clock, deal in self.deals():
+            position += (clock - since) * size
+            self.assertEqual(int(deal.get("first_record", 0)), position)
+            since, size = clock, sum(deal["batch"])
+
+    def test_batches_follow_speed(self):
+        self.make_records()
+        (self.work / "net.prototxt").write_text(programs.RECORDS_NET)
+        self.submit("balance", 900, "--workers=4", "--max_workers=5", "--balance",
+                    "--straggler=3:4@10")
+        self.assertTrue(wait_for(lambda: len(self.deals()) == 1, 30), self.notes())
+        deal = self.deals()[0][1]
+        self.assertEqual(sum(deal["batch"]), 52)
+        self.assertLessEqual(deal["batch"][3], 8)  # 4, were nothing but sleep in a clock
+        self.assertTrue(any("records a pass, by measured speed" in n for n in self.notes()))
+        self.assertIn(f"3: {deal['batch'][3]}", self.psctl("describe", self.job))
+        # Whoever comes or goes, they are dealt anew.
+        os.kill(int(self.worker(0)["pid"]), signal.SIGKILL)
+        self.assertTrue(wait_for(lambda: len(self.deals()[-1][1]["ranks"]) == 3, 20), self.notes())
+        self.psctl("scale", self.job, "5")
+        self.assertTrue(wait_for(lambda: len(self.deals()[-1][1]["ranks"]) == 5, 40), self.notes())
+        self.finish()
+        self.check_records(52)
+        for _, deal in self.deals():
+            self.assertEqual(sum(deal["batch"]), 13 * len(deal["ranks"]))
+            slow = deal["batch"][deal["ranks"].index(3)]
+            self.assertEqual(slow, min(deal["batch"]))
+        self.assertEqual(sorted(self.contributors()), list(range(900)))
+
+    def test_a_net_that_cannot_follow_is_named(self):
+        (self.work / "fixed.prototxt").write_text(SOLVER % (10, "fixed"))
+        _, err = self.run_program(
+            BIN / "psctl", f"--coordinator={self.coordinator}", "submit",
+            "--solver=fixed.prototxt", "--workers=2", "--balance", "--launch=mpirun",
+            f"--log={self.work}/fixed.log", rc=1, timeout=60)
+        self.assertIn("--balance", err)
+        self.assertIn("'data'", err)
+
     def test_workers_come_and_go(self):
         self.submit("elastic", self.CLOCKS, "--workers=3", "--max_workers=4",
                     "--straggler=0:1@10")
@@ -99,14 +144,7 @@ class Elastic(programs.ProgramTest):
         self.assertEqual(counts[self.CLOCKS - 1], 3)
         self.assertTrue(any("worker 1 leaves before clock" in n for n in self.notes()))
         # Nothing of a worker that left in order is missing anywhere.
-        orders = self.describe().get("orders", [])
-        records = [(int(o["effective_clock"]), int(o["membership"].get("first_record", 0)),
-                    sum(o["membership"]["batch"])) for o in orders if "membership" in o]
-        position, since, size = 0, 0, 6  # three workers of batch 2
-        for clock, first, total in sorted(records):
-            position += (clock - since) * size
-            self.assertEqual(first, position)
-            since, size = clock, total
+        self.check_records(6)  # three workers of batch 2
 
     def test_staleness_is_set_while_it_runs(self):
         self.submit("set", 400, "--workers=2", "--straggler=0:3@5", "--fresh_wait=0")

@@ -251,6 +251,88 @@ TEST_P(BigBatchTest, AHundredClocksOfASmoothNet) {
   EXPECT_LE(Distance(folder_ / "lmdb", GetParam(), true, 100), bar);
 }
 
+struct Balanced {
+  const char* name;
+  const char* fields;  // of the solver
+  const char* job;     // of the JobSpec
+};
+
+// Batches by measured speed: whoever takes how many, together they are the
+// global batch.
+class BalanceTest : public JobTest,
+                    public testing::WithParamInterface<Balanced> {};
+
+TEST_P(BalanceTest, UnequalBatchesEqualOneProcessOnTheGlobalBatch) {
+  constexpr int64_t kClocks = 120;
+  const auto solver = [&](int batch) {
+    caffe::SolverParameter param = SmallSolver(
+        GetParam().fields, SmallNet(folder_ / "lmdb", batch, "", true),
+        kClocks);
+    param.set_snapshot_prefix(folder_ / "out");
+    return param;
+  };
+  auto whole = ReferenceTrainer::Create(solver(52), 1);
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  ASSERT_TRUE((*whole)->Run(kClocks).ok());
+  const std::vector<float> expected((*whole)->net().weights().begin(),
+                                    (*whole)->net().weights().end());
+
+  auto cluster = Cluster::Start(folder_, 2);
+  ASSERT_TRUE(cluster.ok()) << cluster.status();
+  control::JobSpec spec;
+  ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(GetParam().job,
+                                                            &spec));
+  *spec.mutable_solver() = solver(13);
+  spec.set_workers(4);
+  spec.set_balance(true);
+  spec.set_straggler("3:4@20");
+  auto status = (*cluster)->Run(spec, absl::Minutes(2));
+  ASSERT_TRUE(status.ok()) << status.status();
+  ASSERT_EQ(status->state(), control::JOB_SUCCEEDED) << status->message();
+
+  // Work has moved, and no record twice or never.
+  ASSERT_EQ(status->workers_size(), 4);
+  int64_t total = 0;
+  for (const control::WorkerStatus& worker : status->workers())
+    total += worker.batch();
+  EXPECT_EQ(total, 52);
+  EXPECT_LE(status->workers(3).batch(), 7) << "a quarter of the others' speed";
+  const int passes = spec.solver().iter_size();
+  int orders = 0;
+  for (const control::Order& order : status->orders()) {
+    if (!order.has_membership()) continue;
+    ++orders;
+    EXPECT_EQ(order.membership().first_record(),
+              order.effective_clock() * passes * 52);
+  }
+  EXPECT_GE(orders, 1);
+
+  auto again = ReferenceTrainer::Create(solver(52), 1);
+  ASSERT_TRUE(again.ok()) << again.status();
+  ASSERT_TRUE(LoadWeightsFiles(folder_ / "out_iter_120.caffemodel",
+                               (*again)->net()).ok());
+  const auto weights = (*again)->net().weights();
+  ASSERT_EQ(weights.size(), expected.size());
+  double difference = 0, norm = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const double d = double{weights[i]} - expected[i];
+    difference += d * d;
+    norm += double{expected[i]} * expected[i];
+  }
+  EXPECT_LE(std::sqrt(difference / norm), 1e-5);
+}
+
+const char kSteps[] =
+    "base_lr: 0.01 momentum: 0.9 lr_policy: 'plateau' gamma: 0.7 "
+    "plateau_winsize: 5 plateau_winsize: 9 average_loss: 4 iter_size: 2";
+
+INSTANTIATE_TEST_SUITE_P(
+    Jobs, BalanceTest,
+    testing::Values(Balanced{"Sgd", kSgd, ""},
+                    Balanced{"IterSizeAndPlateau", kSteps,
+                             "chunk_bytes: 16384"}),
+    [](const auto& info) { return std::string(info.param.name); });
+
 INSTANTIATE_TEST_SUITE_P(
     AllSolvers, BigBatchTest,
     testing::Values(

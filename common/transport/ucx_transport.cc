@@ -227,7 +227,15 @@ ucs_status_t UcxTransport::OnGreeting(void* self, const void* header,
                                       const ucp_am_recv_param_t* param) {
   UcxTransport& transport = *static_cast<UcxTransport*>(self);
   Greeting greeting;
-  if (transport.quiet_ || !greeting.Read(ByteSpan(header, header_bytes))) {
+  if (transport.quiet_) return UCS_OK;
+  if (!greeting.Read(ByteSpan(header, header_bytes))) {
+    const int version = Greeting::VersionOf(ByteSpan(header, header_bytes));
+    if (version != 0 && version != Greeting::kVersion) {
+      LOG_EVERY_N(WARNING, 100)
+          << "a peer speaks version " << version
+          << " of the data plane's handshake, this program version "
+          << Greeting::kVersion << ": both must be of one release";
+    }
     return UCS_OK;  // a stranger: the deadline deals with it
   }
   Endpoint* endpoint = nullptr;

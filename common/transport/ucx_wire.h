@@ -116,6 +116,14 @@ struct Greeting {
     std::memcpy(out + 8, &sender, 8);
     std::memcpy(out + 16, &receiver, 8);
   }
+  // Of anything that begins as a greeting does; 0: it does not.
+  static uint16_t VersionOf(absl::Span<const uint8_t> in) {
+    uint16_t version = 0;
+    if (in.size() >= 6 && std::memcmp(in.data(), kMagic, 4) == 0) {
+      std::memcpy(&version, in.data() + 4, 2);
+    }
+    return version;
+  }
   // False for anything that is not a greeting of this version.
   bool Read(absl::Span<const uint8_t> in) {
     uint16_t version, is_answer;

@@ -226,19 +226,25 @@ class Cluster : public testing::Test {
     auto lease = coordinator->OpenLease(ReportOf(rank));
     ASSERT_TRUE(lease.ok()) << lease.status();
     leases[rank] = *lease;
+    {
+      absl::MutexLock lock(&mu);
+      current[rank] = lease->directives.get();
+      ended.erase(rank);
+    }
     answerers.emplace_back("answers", [this, rank, lease = *lease] {
       Answer(rank, *lease.directives);
     });
   }
   // As a worker's lease thread does: accepts orders of clocks that it has not
-  // begun, keeps the rest for Directives.
+  // begun, keeps the rest for Directives; what an earlier lease is told at its
+  // end is nobody's any more.
   void Answer(int rank, DirectiveQueue& directives) {
     while (auto directive = directives.Pop()) {
       if (!directive->has_propose()) {
         absl::MutexLock lock(&mu);
         if (directive->withdraw() == kMark)
           ++marks[rank];
-        else
+        else if (current[rank] == &directives)
           heard[rank].push_back(*directive);
         continue;
       }
@@ -252,7 +258,7 @@ class Cluster : public testing::Test {
       coordinator->Report(report).IgnoreError();
     }
     absl::MutexLock lock(&mu);
-    ended.insert(rank);
+    if (current[rank] == &directives) ended.insert(rank);
   }
   void TearDown() override {
     if (coordinator != nullptr) coordinator->Stop();
@@ -340,6 +346,7 @@ class Cluster : public testing::Test {
   std::map<int, std::vector<control::WorkerDirective>> heard;
   std::map<int, int64_t> begun;  // by a worker: it refuses orders up to it
   std::set<int> mute;            // do not answer
+  std::map<int, const DirectiveQueue*> current;  // of its newest lease
   std::map<int, int> marks;
   std::set<int> ended;           // the lease is closed and read out
   std::vector<Thread> answerers;

@@ -15,9 +15,10 @@ again, with more settings or seeds: it runs what is missing and prints the table
 
 usage: convergence.py BATCHES_FOLDER WORK [--settings=s0,s2,...] [--seeds=1,2,...]
                       [--clocks=5000] [--straggler-clocks=400] [--slowed] [--gpu]
-                      [--table-only]
+                      [--table-only] [--draw=FILE.png]
 
-With --gpu all workers share the host's first GPU.
+With --gpu all workers share the host's first GPU.  --draw: the loss against clocks and
+against time, of the first seed's whole runs (with --slowed, of those).
 """
 import argparse
 import json
@@ -125,11 +126,13 @@ def train(work, name, setting, seed, clocks, tests, straggler, mode):
 
 
 def summary(events, job):
-    times, tests = {}, []
+    times, losses, tests = {}, [], []
     for line in events.read_text().splitlines():
         event = json.loads(line)
         if progress := event.get("progress"):
-            times[int(progress.get("clock", 0))] = float(progress["unix_seconds"])
+            clock, at = int(progress.get("clock", 0)), float(progress["unix_seconds"])
+            times[clock] = at
+            losses.append([clock, at, float(progress.get("loss", 0))])
         if test := event.get("test"):
             accuracy = [float(o["value"]) for o in test["outputs"] if o["name"] == "accuracy"]
             if accuracy:
@@ -147,6 +150,7 @@ def summary(events, job):
         "seconds": times[last] - begin,
         "clocks_per_second": (last - min(times)) / (times[last] - begin),
         "staleness": {str(k): v / total for k, v in seen.items() if v},
+        "losses": [[clock, at - begin, loss] for clock, at, loss in losses],
         "tests": [[clock, at - begin, a] for clock, at, a in tests],
     }
 
@@ -217,6 +221,32 @@ def print_table(work, settings, clocks, straggler_clocks):
         print("| " + " | ".join(row) + " |")
 
 
+def smoothed(values, window=20):
+    """Means of the last `window` values, fewer at the start."""
+    return [statistics.mean(values[max(0, i + 1 - window):i + 1]) for i in range(len(values))]
+
+
+def draw(work, kind, settings, seed, path):
+    import matplotlib
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True)
+    for setting in settings:
+        result = results_of(work, kind, setting).get(seed, {})
+        if not result.get("losses"):
+            continue
+        clocks, seconds, losses = zip(*result["losses"])
+        for axis, along in zip(axes, (clocks, seconds)):
+            axis.plot(along, smoothed(losses), label=setting)
+    for axis, name in zip(axes, ("clocks", "seconds")):
+        axis.set_xlabel(name)
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("training loss, mean over the workers")
+    axes[0].legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -229,6 +259,7 @@ def main():
     parser.add_argument("--slowed", action="store_true")
     parser.add_argument("--gpu", action="store_true")
     parser.add_argument("--table-only", action="store_true")
+    parser.add_argument("--draw", type=pathlib.Path)
     args = parser.parse_args()
     settings = args.settings.split(",")
     mode = "GPU" if args.gpu else "CPU"
@@ -247,6 +278,9 @@ def main():
                     if clocks > 0:
                         run_missing(work, kind, setting, seed, clocks, mode)
     print_table(work, settings, args.clocks, args.straggler_clocks)
+    if args.draw:
+        kind = "slowed" if args.slowed else "clocks"
+        draw(work, f"{kind}{args.clocks}", settings, int(args.seeds.split(",")[0]), args.draw)
 
 
 if __name__ == "__main__":

@@ -7,24 +7,19 @@
 
 #include <cerrno>
 #include <cstring>
-#include <random>
 #include <string>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/memory/memory.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "common/transport/random_key.h"
 
 namespace cssp {
 namespace {
 
 constexpr size_t kHead = 4096;  // the secret, then nothing
 constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
-
-uint64_t RandomNumber() {
-  std::random_device device;
-  return (static_cast<uint64_t>(device()) << 32) | device();
-}
 
 absl::Status Errno(const char* what) {
   return absl::ErrnoToStatus(errno, what);
@@ -53,7 +48,7 @@ absl::StatusOr<std::unique_ptr<SharedSegment>> SharedSegment::Create(
   segment->head_ = static_cast<uint8_t*>(head);
   segment->bytes_ = bytes;
   key.pid = getpid();
-  key.secret = {RandomNumber(), RandomNumber()};
+  key.secret = {RandomKey(), RandomKey()};
   std::memcpy(head, key.secret.data(), sizeof(key.secret));
   return segment;
 }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <random>
 #include <utility>
 
 #include "absl/memory/memory.h"
@@ -11,6 +10,7 @@
 #include "common/base/status_macros.h"
 #include "common/base/time_source.h"
 #include "common/transport/limits.h"
+#include "common/transport/random_key.h"
 #include "common/transport/ucx_wire.h"
 
 namespace cssp {
@@ -26,11 +26,6 @@ constexpr absl::Duration kLinger = absl::Microseconds(50);
 // busy restoring a shard, but it need not keep strangers.
 constexpr int kConnectPatience = 3;
 constexpr absl::Duration kDestroyLimit = absl::Seconds(2);
-
-uint64_t RandomKey() {
-  std::random_device device;
-  return (static_cast<uint64_t>(device()) << 32) | device();
-}
 
 absl::Time Now() { return TimeSource::Real().Now(); }
 

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "server/shard/shard.h"
+#include "tests/testing/worker_header.h"
 
 namespace cssp {
 
@@ -83,8 +84,6 @@ inline caffe::SolverParameter PlainSgd(float rate) {
 // Thread-confined.
 class ShardRig {
  public:
-  static constexpr uint32_t kIncarnation = 1;
-
   ShardRig(std::vector<ps::BlobSpec> blobs, ShardOptions options,
            int64_t chunk_bytes = ps::SlabLayout::kMinChunkBytes) {
     auto layout = ps::SlabLayout::Create(std::move(blobs), chunk_bytes);
@@ -102,15 +101,9 @@ class ShardRig {
 
   ps::MessageHeader Header(ps::MessageType type, int rank, uint32_t chunk,
                            int64_t clock) {
-    ps::MessageHeader header;
-    header.type = type;
-    header.rank = rank;
-    header.incarnation = kIncarnation;
-    header.chunk = chunk;
-    header.clock = clock;
+    ps::MessageHeader header =
+        WorkerHeader(type, rank, chunk, clock, ++sequence);
     header.based_on = clock;
-    header.samples = 1;
-    header.sequence = ++sequence;
     return header;
   }
 

@@ -15,12 +15,12 @@
 #include "server/shard/shard.h"
 #include "tests/sim/cluster/event_queue.h"
 #include "tests/sim/cluster/schedules.h"
+#include "tests/testing/worker_header.h"
 
 namespace cssp {
 namespace {
 
 constexpr int64_t kChunkFloats = 2112;  // two do not fit into one chunk
-constexpr uint32_t kIncarnation = 1;
 constexpr int64_t kMaxEvents = 500000;
 
 struct BackupConfig {
@@ -238,15 +238,7 @@ BackupSim::BackupSim(const BackupConfig& config)
 
 ps::MessageHeader BackupSim::Header(ps::MessageType type, int rank, int chunk,
                                     int64_t clock) {
-  ps::MessageHeader header;
-  header.type = type;
-  header.rank = rank;
-  header.incarnation = kIncarnation;
-  header.chunk = chunk;
-  header.clock = clock;
-  header.samples = 1;
-  header.sequence = ++sequence_;
-  return header;
+  return WorkerHeader(type, rank, chunk, clock, ++sequence_);
 }
 
 std::string BackupSim::Run() {

@@ -5,11 +5,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "tests/testing/worker_header.h"
 
 namespace cssp {
 namespace {
 
-constexpr uint32_t kIncarnation = 1;
 constexpr int64_t kMaxEvents = 20000000;
 
 // The bits of a chunk's two ends: tells whether it was written to.
@@ -179,15 +179,7 @@ std::string ClusterSim::Run() {
 
 ps::MessageHeader ClusterSim::Header(ps::MessageType type, int rank, int chunk,
                                      int64_t clock) {
-  ps::MessageHeader header;
-  header.type = type;
-  header.rank = rank;
-  header.incarnation = kIncarnation;
-  header.chunk = chunk;
-  header.clock = clock;
-  header.samples = 1;
-  header.sequence = ++sequence_;
-  return header;
+  return WorkerHeader(type, rank, chunk, clock, ++sequence_);
 }
 
 // A new connection to every server: what the last one asked for is forgotten.

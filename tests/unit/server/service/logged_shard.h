@@ -19,6 +19,7 @@
 #include "server/checkpoint/checkpoint_io.h"
 #include "server/service/checkpoint_writer.h"
 #include "server/service/job_shard.h"
+#include "tests/testing/worker_header.h"
 
 namespace cssp {
 
@@ -112,15 +113,9 @@ class LoggedShard : private JobSender {
 
   ps::MessageHeader Header(ps::MessageType type, int rank, uint32_t chunk,
                            int64_t clock) {
-    ps::MessageHeader header;
-    header.type = type;
-    header.rank = rank;
-    header.incarnation = 1;
-    header.chunk = chunk;
-    header.clock = clock;
+    ps::MessageHeader header =
+        WorkerHeader(type, rank, chunk, clock, ++sequence_);
     header.based_on = clock;
-    header.samples = 1;
-    header.sequence = ++sequence_;
     return header;
   }
   void InitAll(float value) {

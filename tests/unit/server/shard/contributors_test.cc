@@ -80,9 +80,9 @@ TEST_F(BackupShardTest, ClosesWithTheFirstAndDropsTheLate) {
 TEST_F(BackupShardTest, WaitsForNoDeadWorker) {
   rig_.Push(0, 0, 0, 2);
   Tick(0, 0);
-  rig_.shard->WorkerGone(1, ShardRig::kIncarnation);
+  rig_.shard->WorkerGone(1, kIncarnation);
   EXPECT_EQ(rig_.value(0), 10);  // two could still come
-  rig_.shard->WorkerGone(2, ShardRig::kIncarnation);
+  rig_.shard->WorkerGone(2, kIncarnation);
   EXPECT_EQ(rig_.value(0), 8);
 }
 

@@ -242,7 +242,7 @@ TEST(PerPushShardTest, ADeadWorkerIsNotWaitedForAndComesBackWithoutMomentum) {
   Clock(rig, 0, 0, 0);
   EXPECT_EQ(rig.value(0), -2);
   rig.Push(1, 0, 1, 100);  // its tick never comes
-  rig.shard->WorkerGone(1, ShardRig::kIncarnation);
+  rig.shard->WorkerGone(1, kIncarnation);
   Clock(rig, 0, 1, 1);
   EXPECT_EQ(rig.value(0), -3);
   EXPECT_EQ(rig.shard->min_version(), 2);

@@ -145,7 +145,7 @@ TEST(ShardTest, ADeadWorkerIsNotWaitedFor) {
   }
   EXPECT_EQ(rig.value(0), -5);
   EXPECT_EQ(rig.value(1), 0);
-  rig.shard->WorkerGone(2, ShardRig::kIncarnation);
+  rig.shard->WorkerGone(2, kIncarnation);
   EXPECT_EQ(rig.value(1), -3);  // divided by its own contributors
   EXPECT_EQ(rig.shard->counters().incomplete, 1);
   EXPECT_EQ(rig.Push(2, 1, 1, 9), Reason::kFenced);
@@ -159,7 +159,7 @@ TEST(ShardTest, PolicyWaitWaits) {
   ShardRig rig({TestBlob("w", 20)}, options);
   rig.InitAll(0);
   rig.Push(0, 0, 0, 2);
-  rig.shard->WorkerGone(1, ShardRig::kIncarnation);
+  rig.shard->WorkerGone(1, kIncarnation);
   EXPECT_EQ(rig.value(0), 0);
   EXPECT_EQ(rig.shard->Attach(1, 2, 50), Reason::kNone);
   ps::MessageHeader header = rig.Header(MessageType::kPush, 1, 0, 0);

@@ -353,11 +353,11 @@ int64_t DrawSeed() {
 
 int64_t DefaultChunkBytes(int64_t model_bytes, int num_servers) {
   constexpr int64_t kBlockBytes = ps::SlabLayout::kBlock * 4;
-  constexpr int64_t kMost = 1 << 20, kLeast = 64 << 10;
+  constexpr int64_t kMost = 512 << 10, kLeast = 64 << 10;
   const auto ceiling = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
   const int64_t share = ceiling(model_bytes, std::max(num_servers, 1));
-  // A small share in halves: one is applied while the other is on its way.
-  const int64_t parts = share < kMost ? 2 : ceiling(share, kMost);
+  // Two at least: one is applied while the other is on its way.
+  const int64_t parts = std::max(int64_t{2}, ceiling(share, kMost));
   const int64_t whole =
       ceiling(ceiling(share, parts), kBlockBytes) * kBlockBytes;
   return std::clamp(whole, kLeast, kMost);

@@ -47,9 +47,8 @@ bool TokensEqual(absl::string_view a, absl::string_view b);
 // A seed where the spec names none: positive, 31 bits.
 int64_t DrawSeed();
 
-// Chunk size where the spec names none: equal chunks, two or more for a server
-// with less than 1 MiB, else as near to 1 MiB as its share allows; whole blocks,
-// at least 64 KiB.
+// Chunk size where the spec names none: equal chunks, two or more for every
+// server, as near to 512 KiB as its share allows; whole blocks, at least 64 KiB.
 int64_t DefaultChunkBytes(int64_t model_bytes, int num_servers);
 
 // In words, the first blob in which two layouts differ; `a` and `b` name them

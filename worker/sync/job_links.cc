@@ -1,5 +1,6 @@
 #include "worker/sync/job_links.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -7,6 +8,12 @@
 #include "common/base/status_macros.h"
 
 namespace cssp {
+
+int64_t PushWindowBytes(int64_t chunk_bytes, control::Durability durability) {
+  constexpr int64_t kLeast = int64_t{1} << 20, kLogged = int64_t{8} << 20;
+  return std::max(durability == control::LOG ? kLogged : kLeast,
+                  2 * chunk_bytes);
+}
 
 PsClientOptions DataPlaneOptions(const JobSession& session,
                                  const control::ShardMap& map) {
@@ -18,6 +25,8 @@ PsClientOptions DataPlaneOptions(const JobSession& session,
   options.rank = joined.rank();
   options.incarnation = joined.incarnation();
   options.token = joined.token();
+  options.push_window_bytes =
+      PushWindowBytes(map.chunk_bytes(), joined.spec().durability());
   for (const control::ServerEntry& server : map.servers())
     options.servers.push_back(server.data_address());
   return options;

@@ -19,6 +19,12 @@ namespace cssp {
 PsClientOptions DataPlaneOptions(const JobSession& session,
                                  const control::ShardMap& map);
 
+// Bytes of pushes that a server may owe an acknowledgement for.  Two chunks, one
+// applied while the other is on its way: more would only leave the caches of
+// both sides before it is read.  A log acknowledges what is on its disk,
+// milliseconds later.
+int64_t PushWindowBytes(int64_t chunk_bytes, control::Durability durability);
+
 // Opens one stream of ticks to each server of `map`, in its order.  `on_broken`
 // runs on a stream's thread, with the server's address in the status.
 // REQUIRES: the streams go before the clients.

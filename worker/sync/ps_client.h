@@ -44,9 +44,9 @@ struct PsClientOptions {
   bool subscribe = true;             // fresh values come unasked
   TransportOptions transport;
   TransportFactory make_transport = MakeUcxTransport;
-  // Bytes in flight to one server, unless its credit is smaller: what keeps a
-  // wire busy, and little enough to stay in the caches of both sides.
-  int64_t push_window_bytes = int64_t{8} << 20;
+  // Bytes not yet acknowledged by one server, unless its credit is smaller:
+  // PushWindowBytes.
+  int64_t push_window_bytes = int64_t{1} << 20;
   int pull_window = 64;              // pulls outstanding at one server
   // A server that cannot be reached for so long ends the job here.
   absl::Duration unreachable_after = absl::Seconds(20);

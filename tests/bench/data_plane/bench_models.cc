@@ -58,13 +58,13 @@ std::vector<Model> Models(int64_t chunk_bytes) {
                                {.blobs = 1, .floats = 1024 * kib},
                                {.blobs = 1, .floats = 32 * 1024 * kib},
                                {.blobs = 8, .floats = 1024 * kib},
-                               {.blobs = 100, .floats = 4 * kib}};
+                               {.blobs = 100, .floats = 4 * kib},
+                               {.blobs = 1, .floats = 1024 * kib}};
   for (size_t i = 0; i < models.size(); ++i) {
     models[i].job = static_cast<uint32_t>(i + 1);
     Model& model = models[i];
-    const int64_t bytes = model.blobs * model.floats * int64_t{sizeof(float)};
     model.chunk_bytes =
-        chunk_bytes > 0 ? chunk_bytes : DefaultChunkBytes(bytes, 1);
+        chunk_bytes > 0 ? chunk_bytes : DefaultChunkBytes(model.bytes(), 1);
   }
   return models;
 }

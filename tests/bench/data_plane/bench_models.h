@@ -23,6 +23,7 @@ struct Model {
   int64_t floats = 0;  // a blob
   int64_t chunk_bytes = 0;
 
+  int64_t bytes() const { return blobs * floats * int64_t{sizeof(float)}; }
   ps::SlabLayout Layout() const;
 };
 

@@ -106,8 +106,8 @@ class Bench {
       rows.push_back(Stream("push", "tcp", model, Load::kPush));
       rows.push_back(Stream("push_apply", "tcp", model, Load::kPushApply));
     }
+    rows.push_back(Stream("push_pull", "tcp", 5, Load::kPushPull));
     rows.push_back(Stream("push_pull", "tcp", 3, Load::kPushPull));
-    rows.back().bytes = kMib;
     rows.push_back(Trip());
     for (int model = 0; model < 3; ++model) {
       rows.push_back(Stream("push_apply", "shm", model, Load::kPushApply));
@@ -159,7 +159,7 @@ class Bench {
   }
 
   Row Stream(const char* measure, const char* transport, int model, Load load) {
-    const int64_t bytes = models_[model].floats * int64_t{sizeof(float)};
+    const int64_t bytes = models_[model].bytes();
     return {.measure = measure,
             .transport = transport,
             .bytes = bytes,
@@ -190,8 +190,7 @@ class Bench {
 
   // The limit: the bytes there and back at the bare rate.
   Row Trip() {
-    const int64_t bytes = models_[4].blobs * models_[4].floats *
-                          static_cast<int64_t>(sizeof(float));
+    const int64_t bytes = models_[4].bytes();
     return {.measure = "round_trip_100_blobs",
             .transport = "tcp",
             .bytes = bytes,

@@ -114,18 +114,19 @@ TEST(Tokens, AreLongAndDiffer) {
   EXPECT_GT(DrawSeed(), 0);
 }
 
-TEST(DefaultChunkBytes, DealsEvenlyInChunksOfAMebibyteAtMost) {
+TEST(DefaultChunkBytes, DealsEvenlyInChunksOfHalfAMebibyteAtMost) {
   constexpr int64_t kKib = 1 << 10, kMib = 1 << 20;
   EXPECT_EQ(DefaultChunkBytes(1000, 2), 64 * kKib);
-  EXPECT_EQ(DefaultChunkBytes(1 << 30, 2), kMib);
-  EXPECT_EQ(DefaultChunkBytes(kMib, 1), kMib);
+  EXPECT_EQ(DefaultChunkBytes(1 << 30, 2), 512 * kKib);
+  EXPECT_EQ(DefaultChunkBytes(kMib, 1), 512 * kKib);
   EXPECT_EQ(DefaultChunkBytes(kMib, 2), 256 * kKib);
-  EXPECT_EQ(DefaultChunkBytes(3 * kMib, 2), 768 * kKib);  // not 1, 1, 1
+  // Not 512, 512, 256.
+  EXPECT_EQ(DefaultChunkBytes(5 * kMib, 4), 432 * kKib);
   for (int64_t bytes = 1000; bytes < 20 * kMib; bytes += 99991)
     for (int servers : {1, 2, 3, 7}) {
       const int64_t chunk = DefaultChunkBytes(bytes, servers);
       EXPECT_EQ(chunk % (ps::SlabLayout::kBlock * 4), 0);
-      EXPECT_LE(chunk, kMib);
+      EXPECT_LE(chunk, 512 * kKib);
       EXPECT_GE(chunk, 64 * kKib);
     }
 }

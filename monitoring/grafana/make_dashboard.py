@@ -10,6 +10,7 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 W = '{job_id=~"$job_id",worker=~"$worker"}'
 S = '{instance=~"$instance"}'
+J = '{job_id=~"$job_id"}'
 RATE = "[$__rate_interval]"
 
 # Rows of panels: (title, description, unit, [(expression, legend)]).
@@ -25,9 +26,24 @@ ROWS = [
          [(f"histogram_quantile(0.5, sum by (le) (rate(cssp_worker_clock_duration_seconds_bucket{W}{RATE})))", "p50"),
           (f"histogram_quantile(0.95, sum by (le) (rate(cssp_worker_clock_duration_seconds_bucket{W}{RATE})))", "p95")]),
     ]),
+    ("Jobs", [
+        ("Jobs and servers", "Jobs that have not ended, servers that keep their lease; as the coordinator sees them.", "short",
+         [("cssp_coordinator_running_jobs", "jobs"),
+          ("cssp_coordinator_live_servers", "servers")]),
+        ("Workers of a job", "Alive, and held back by a slower one for longer than the bound on stalls.", "short",
+         [(f"cssp_coordinator_job_workers{J}", "{{job_id}} alive"),
+          (f"cssp_coordinator_job_stalled_workers{J}", "{{job_id}} held back")]),
+        ("Workers lost", "Dead before their work was done, and the parts that updates went without for it.", "short",
+         [("cssp_coordinator_dead_workers_total", "dead"),
+          (f"cssp_shard_missing_parts_total{S}", "{{instance}} missing parts")]),
+        ("Checkpoints", "Committed, and cuts that did not become one.", "short",
+         [("cssp_coordinator_checkpoints_total", "committed"),
+          ("cssp_coordinator_failed_checkpoints_total", "failed")]),
+    ]),
     ("Staleness", [
-        ("Share of time spent waiting for weights", "High at s=0 with stragglers: raise the bound.", "percentunit",
-         [(f"rate(cssp_worker_weight_wait_seconds_total{W}{RATE})", "worker {{worker}}")]),
+        ("Share of time spent waiting", "For weights: high at s=0 with stragglers, raise the bound. For records: reading or decoding is too slow.", "percentunit",
+         [(f"rate(cssp_worker_weight_wait_seconds_total{W}{RATE})", "worker {{worker}} weights"),
+          (f"rate(cssp_worker_data_wait_seconds_total{W}{RATE})", "worker {{worker}} records")]),
         ("Staleness of reads", "Mean of clock minus version, per chunk read.", "short",
          [(f"rate(cssp_worker_read_staleness_clocks_sum{W}{RATE}) / rate(cssp_worker_read_staleness_clocks_count{W}{RATE})", "worker {{worker}}")]),
         ("Parked pulls", "Reads that wait at a server for the bound.", "short",
@@ -43,10 +59,11 @@ ROWS = [
         ("Push latency, p50 and p99", "From a push to its acknowledgement.", "s",
          [(f"histogram_quantile(0.5, sum by (le) (rate(cssp_worker_push_latency_seconds_bucket{W}{RATE})))", "p50"),
           (f"histogram_quantile(0.99, sum by (le) (rate(cssp_worker_push_latency_seconds_bucket{W}{RATE})))", "p99")]),
-        ("Refused and duplicate pushes", "Duplicates are normal after a reconnect.", "short",
+        ("Refused, duplicate and late pushes", "Duplicates are normal after a reconnect, late ones with backup workers.", "short",
          [(f"rate(cssp_shard_refused_total{S}{RATE})", "{{instance}} refused"),
           (f"rate(cssp_shard_refused_stale_total{S}{RATE})", "{{instance}} too stale"),
-          (f"rate(cssp_shard_duplicates_total{S}{RATE})", "{{instance}} duplicate")]),
+          (f"rate(cssp_shard_duplicates_total{S}{RATE})", "{{instance}} duplicate"),
+          (f"rate(cssp_shard_late_parts_total{S}{RATE})", "{{instance}} late")]),
         ("Connections lost", "Peers that died or left.", "short",
          [(f"rate(cssp_transport_lost_connections_total{S}{RATE})", "{{instance}}")]),
     ]),

@@ -28,8 +28,9 @@ def main():
         sys.exit(__doc__)
     program, coordinator, out = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])
     servers = psctl(program, coordinator, "servers").get("servers", [])
+    # The dead, too: PsServerDown is about them.
     write(out / "servers.json",
-          {s["metrics_address"] for s in servers if s.get("state") == "live"})
+          {s["metrics_address"] for s in servers if s.get("metrics_address")})
     workers = set()
     for job in psctl(program, coordinator, "list").get("jobs", []):
         if job.get("state") not in ("JOB_RUNNING", "JOB_FINISHING"):

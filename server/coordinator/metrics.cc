@@ -20,7 +20,7 @@ CoordinatorMetrics::CoordinatorMetrics(MetricsRegistry& registry)
 
 Gauge* CoordinatorMetrics::JobLoss(const std::string& job) const {
   return registry.AddGauge("cssp_coordinator_job_loss",
-                           "Mean loss over workers of the last clock.",
+                           "Mean loss over records of the last clock.",
                            {{"job_id", job}});
 }
 Gauge* CoordinatorMetrics::JobClock(const std::string& job) const {

@@ -1,4 +1,4 @@
-/* The gate of DESIGN: ticks and pushes on channels that do not wait for one
+/* The gate: ticks and pushes on channels that do not wait for one
  * another, reads held back by min(done), and one worker that dies and comes
  * back.  What is abstracted: README.md of this folder.
  *

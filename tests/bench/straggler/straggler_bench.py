@@ -9,8 +9,8 @@ beside the virtual-time figure:
 - balance: one of them always 4 times slower; s=0 against --balance (3.25: three
   workers of speed 1 and one of a quarter share what took 4), the second half of
   the clocks;
-- table: the P=4 row of DESIGN.md section 3, every model and staleness; each has
-  to reach 90 % of its virtual-time figure.
+- table: the rows of four workers in tests/sim/cluster/straggler_test.cc, every model
+  and staleness; each has to reach 90 % of its virtual-time figure.
 
 usage: straggler_bench.py [CLOCKS [BASE_MS [ROUNDS [rotating|backup|balance|table]]]]
 """

@@ -1,4 +1,4 @@
-// The contract of DESIGN.md section 3 under random schedules: durations,
+// The contract (server/README.md) under random schedules: durations,
 // delays, drops with retry, duplicates, reorders, reconnects, a dead worker;
 // PER_CLOCK and PER_PUSH, eager and lazy.
 

@@ -1,5 +1,5 @@
-// How long a clock takes whom: the straggler models of the table in DESIGN.md
-// section 3.  Unit compute; durations are pure functions of (seed, rank, clock).
+// How long a clock takes whom: the straggler models of straggler_test.cc's
+// table.  Unit compute; durations are pure functions of (seed, rank, clock).
 #ifndef CSSP_TESTS_SIM_CLUSTER_STRAGGLER_MODELS_H_
 #define CSSP_TESTS_SIM_CLUSTER_STRAGGLER_MODELS_H_
 

@@ -1,5 +1,5 @@
-// What staleness buys, in virtual time with free communication: every number of
-// the table in DESIGN.md section 3, by the real shard and the real cache.
+// What staleness buys, in virtual time with free communication, by the real shard
+// and the real cache: clocks a second against those of s = 0.
 #include <string>
 #include <vector>
 

@@ -59,7 +59,8 @@ TEST(ScaleSimTest, ComputingAloneScalesPerfectly) {
               0.001 * config.net.seconds());
 }
 
-// The table in DESIGN.md section 3, row 1 + Exp(0.5), through this simulator.
+// The table in tests/sim/cluster/straggler_test.cc, row 1 + Exp(0.5), through
+// this simulator.
 TEST(ScaleSimTest, StalenessBuysWhatTheVirtualTimeTableSays) {
   ScaleConfig config;
   config.net.stages.assign(2, {0.2, 0.3, 1});

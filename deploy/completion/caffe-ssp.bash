@@ -22,7 +22,7 @@ _caffe_ssp() {
     return 0
   fi
   # "  train    train a model": what may stand as the first word.
-  commands=$(sed -nE '/^  -/d; s/^  ([a-z_]+)( .*|$)/\1/p' <<<"$help")
+  commands=$(sed -nE '/^  -/d; s/^  ([a-z_-]+)( .*|$)/\1/p' <<<"$help")
   [[ -n $given ]] && commands=
   case $(basename "$program") in
     caffe | psctl) mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$current") ;;

@@ -134,6 +134,7 @@ class Tools(ProgramTest):
         self.assertEqual(complete(CAFFE, "train", "--solv"), ["--solver"])
         self.assertEqual(complete(CAFFE, "train", "-weig"), ["-weights"])
         self.assertIn("submit", complete(BIN / "psctl", "."))
+        self.assertEqual(complete(BIN / "psctl", "dr"), ["drain-worker"])
         self.assertIn("--workers", complete(BIN / "psctl", "submit", "--"))
         self.assertEqual(complete(TOOLS / "convert_imageset", "--resize"),
                          ["--resize_height", "--resize_width"])

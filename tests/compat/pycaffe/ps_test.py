@@ -2,10 +2,9 @@
 import subprocess
 import sys
 
-from support import HERE, ROOT, main
+from support import HERE, main
 
-sys.path.insert(0, str(ROOT / "tests" / "testing"))
-from programs import BIN, ProgramTest  # noqa: E402
+from programs import BIN, ProgramTest
 
 # Every clock adds 1 to one's own column of each row, and checks the bound.
 TABLES = """

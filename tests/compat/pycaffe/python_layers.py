@@ -2,6 +2,7 @@
 import numpy as np
 
 import caffe
+from weighted_layer import Weighted  # noqa: F401
 
 
 class TenTimes(caffe.Layer):
@@ -31,25 +32,6 @@ class Raises(TenTimes):
 
     def backward(self, top, propagate_down, bottom):
         raise ZeroDivisionError("in backward")
-
-
-class Weighted(caffe.Layer):
-    """top = weight * bottom, element by element; the weight is learnt."""
-
-    def setup(self, bottom, top):
-        self.blobs.add_blob(*bottom[0].shape[1:])
-        self.blobs[0].data[...] = 3
-
-    def reshape(self, bottom, top):
-        top[0].reshape(*bottom[0].shape)
-
-    def forward(self, bottom, top):
-        top[0].data[...] = bottom[0].data * self.blobs[0].data
-
-    def backward(self, top, propagate_down, bottom):
-        self.blobs[0].diff[...] += (top[0].diff * bottom[0].data).sum(axis=0)
-        if propagate_down[0]:
-            bottom[0].diff[...] = top[0].diff * self.blobs[0].data
 
 
 class Phase(caffe.Layer):

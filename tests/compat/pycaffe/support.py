@@ -11,7 +11,7 @@ ROOT = HERE.parents[2]
 BUILD = pathlib.Path(os.environ.get("CSSP_BUILD_DIR", ROOT / "build"))
 
 os.environ.setdefault("GLOG_minloglevel", "2")
-sys.path[:0] = [str(BUILD / "python"), str(HERE)]
+sys.path[:0] = [str(BUILD / "python"), str(HERE), str(ROOT / "tests" / "testing")]
 
 import caffe  # noqa: E402
 

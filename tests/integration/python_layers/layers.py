@@ -7,6 +7,7 @@ import time
 import numpy as np
 
 import caffe
+import weighted_layer
 
 
 class Records(caffe.Layer):
@@ -33,22 +34,8 @@ class Records(caffe.Layer):
         pass
 
 
-class Weighted(caffe.Layer):
-    """top = weight * bottom; the weight is learnt."""
-
-    def setup(self, bottom, top):
-        self.blobs.add_blob(*bottom[0].shape[1:])
-        self.blobs[0].data[...] = .5
-
-    def reshape(self, bottom, top):
-        top[0].reshape(*bottom[0].shape)
-
-    def forward(self, bottom, top):
-        top[0].data[...] = bottom[0].data * self.blobs[0].data
-
-    def backward(self, top, propagate_down, bottom):
-        self.blobs[0].diff[...] += (top[0].diff * bottom[0].data).sum(axis=0)
-        bottom[0].diff[...] = top[0].diff * self.blobs[0].data
+class Weighted(weighted_layer.Weighted):
+    initial = .5
 
 
 class SquaredLoss(caffe.Layer):

@@ -8,6 +8,7 @@ from testing import programs  # noqa: E402
 from testing.programs import BIN  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
+TESTING = pathlib.Path(programs.__file__).parent
 CLOCKS = 12
 
 
@@ -41,6 +42,7 @@ class PythonJob(programs.ProgramTest):
         folder = self.work / name
         folder.mkdir()
         shutil.copy(HERE / "layers.py", folder)
+        shutil.copy(TESTING / "weighted_layer.py", folder)
         (folder / "net.prototxt").write_text(text)
         (folder / "solver.prototxt").write_text(SOLVER.format(
             net=folder / "net.prototxt", prefix=folder / "out", clocks=clocks))

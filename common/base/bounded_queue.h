@@ -55,6 +55,10 @@ class BoundedQueue {
     absl::MutexLock lock(&mu_);
     closed_ = true;
   }
+  bool closed() const ABSL_LOCKS_EXCLUDED(mu_) {
+    absl::MutexLock lock(&mu_);
+    return closed_;
+  }
   size_t size() const ABSL_LOCKS_EXCLUDED(mu_) {
     absl::MutexLock lock(&mu_);
     return items_.size();

@@ -48,6 +48,8 @@ class DuplexStream {
   absl::Status Send(Out message) ABSL_LOCKS_EXCLUDED(mu_) {
     if (queue_.TryPush(std::move(message))) return absl::OkStatus();
     absl::MutexLock lock(&mu_);
+    // Closed without us: the reader has seen the end and is about to say why.
+    if (queue_.closed()) mu_.Await(absl::Condition(this, &DuplexStream::Over));
     if (!ended_ && !closing_)
       return absl::ResourceExhaustedError(absl::StrCat(
           options_.peer, ": ", options_.max_queued, " messages are unsent"));
@@ -103,6 +105,10 @@ class DuplexStream {
       ended_ = true;
     }
     options_.on_end(status, closing);
+  }
+
+  bool Over() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return ended_ || closing_;
   }
 
   const Options options_;

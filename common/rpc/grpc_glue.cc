@@ -82,19 +82,49 @@ absl::Status Unreachable(const std::string& peer, const absl::Status& status,
 
 }  // namespace
 
+void CallBreaker::Break() {
+  absl::MutexLock lock(&mu_);
+  broken_ = true;
+  for (grpc::ClientContext* context : under_way_) context->TryCancel();
+}
+
+grpc::Status CallBreaker::Attempt(
+    const std::function<grpc::Status(grpc::ClientContext&)>& attempt,
+    grpc::ClientContext& context) {
+  {
+    absl::MutexLock lock(&mu_);
+    if (broken_) return grpc::Status::CANCELLED;
+    under_way_.insert(&context);
+  }
+  grpc::Status status = attempt(context);
+  absl::MutexLock lock(&mu_);
+  under_way_.erase(&context);
+  return status;
+}
+
+bool CallBreaker::Pause(absl::Duration pause) {
+  absl::MutexLock lock(&mu_);
+  return mu_.AwaitWithTimeout(absl::Condition(&broken_), pause);
+}
+
 absl::Status CallWithRetry(
     const std::string& peer, const RetryPolicy& retry, absl::Duration deadline,
-    const std::function<grpc::Status(grpc::ClientContext&)>& attempt) {
+    const std::function<grpc::Status(grpc::ClientContext&)>& attempt,
+    CallBreaker* breaker) {
+  CallBreaker whole;  // never broken
+  if (breaker == nullptr) breaker = &whole;
   const absl::Time end = absl::Now() + deadline;
   for (int n = 0;; ++n) {
     grpc::ClientContext context;
     context.set_deadline(absl::ToChronoTime(end));
-    const absl::Status status = FromGrpc(attempt(context));
+    const absl::Status status = FromGrpc(breaker->Attempt(attempt, context));
     if (status.ok()) return status;
+    if (breaker->Pause(absl::ZeroDuration()))
+      return absl::UnavailableError(absl::StrCat(peer, " is gone"));
     const absl::Duration pause = retry.Backoff(n);
     if (!RetryPolicy::Retryable(status) || absl::Now() + pause >= end)
       return Unreachable(peer, status, deadline);
-    absl::SleepFor(pause);
+    breaker->Pause(pause);
   }
 }
 

@@ -74,13 +74,14 @@ struct ShardClient::Impl {
   ClientOptions options;
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<Shard::Stub> stub;
+  CallBreaker breaker;
 
   template <class Request, class Response>
   absl::StatusOr<Response> Unary(
       grpc::Status (Shard::Stub::*method)(grpc::ClientContext*, const Request&,
                                           Response*),
       const Request& request, absl::Duration deadline) {
-    return Call(peer, options, *stub, method, request, deadline);
+    return Call(peer, options, *stub, method, request, deadline, &breaker);
   }
   // One attempt: what a server that is gone misses, it does not need.
   template <class Request, class Response>
@@ -90,7 +91,7 @@ struct ShardClient::Impl {
                     const Request& request) {
     ClientOptions once = options;
     once.retry.initial = once.retry.maximum = kOnce;
-    return Call(peer, once, *stub, method, request, kOnce).status();
+    return Call(peer, once, *stub, method, request, kOnce, &breaker).status();
   }
 };
 
@@ -108,6 +109,8 @@ absl::StatusOr<std::unique_ptr<ShardClient>> ShardClient::Create(
   impl->stub = Shard::NewStub(impl->channel);
   return std::unique_ptr<ShardClient>(new ShardClient(std::move(impl)));
 }
+
+void ShardClient::Abandon() { impl_->breaker.Break(); }
 
 const std::string& ShardClient::address() const { return impl_->address; }
 

@@ -62,6 +62,10 @@ class ShardClient {
   std::unique_ptr<TickStream> Ticks(
       std::function<void(absl::Status)> on_broken);
 
+  // The server is gone for good: unary calls under way and to come fail at once
+  // (Unavailable) instead of trying until their deadline.
+  void Abandon();
+
   const std::string& address() const;
 
  private:

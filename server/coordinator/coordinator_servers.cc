@@ -164,6 +164,8 @@ void Coordinator::ServerEnded(const ServerHandle& handle) {
 void Coordinator::ServerGoneLocked(Server& server, const std::string& how) {
   server.info.set_state("dead");
   if (server.directives != nullptr) server.directives->Close();
+  // Housekeeping may be asking it something right now.
+  if (server.shard != nullptr) server.shard->Abandon();
   const std::string line = absl::StrCat(ServerName(server.info), " ", how);
   LOG(WARNING) << line;
   for (const JobPtr& job : JobsOnLocked(server.info.id()))

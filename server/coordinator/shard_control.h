@@ -36,6 +36,9 @@ class ShardControl {
       const std::string& job_id) = 0;
   // Deletes the records of a cut that is not, or no longer, a checkpoint.
   virtual absl::Status DeleteCut(const std::string& job_id, int64_t clock) = 0;
+  // The server is gone, and comes again as another ShardControl: calls under way
+  // and to come fail at once.  Never blocks.
+  virtual void Abandon() {}
 };
 
 // Makes the control of a server that has registered from elsewhere.

@@ -94,6 +94,7 @@ class RemoteShardControl final : public ShardControl {
   absl::Status DeleteCut(const std::string& job_id, int64_t clock) override {
     return client_->DeleteCut(job_id, clock);
   }
+  void Abandon() override { client_->Abandon(); }
 
  private:
   const std::unique_ptr<ShardClient> client_;

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <memory>
+#include <thread>
 
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
@@ -78,7 +79,16 @@ class FakeShardService final : public control::Shard::Service {
     }
     return grpc::Status::OK;
   }
+  // Answers nobody.
+  grpc::Status WorkerGone(grpc::ServerContext* context,
+                          const control::WorkerGoneRequest*,
+                          control::WorkerGoneResponse*) override {
+    asked.Notify();
+    while (!context->IsCancelled()) absl::SleepFor(absl::Milliseconds(1));
+    return grpc::Status::CANCELLED;
+  }
   int64_t refused_clock = -1;
+  absl::Notification asked;
 };
 
 class Clients : public testing::Test {
@@ -213,6 +223,37 @@ TEST_F(Clients, ALostCoordinatorEndsTheLease) {
   EXPECT_FALSE(end.ok());
 }
 
+TEST_F(Clients, AnAbandonedServerIsWaitedForNoLonger) {
+  const absl::Time begin = absl::Now();
+  std::thread gone([this] {
+    shard.asked.WaitForNotification();
+    shard_client->Abandon();
+  });
+  const absl::Status status = shard_client->WorkerGone({});
+  gone.join();
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("ps-server " + address + " is gone"));
+  EXPECT_TRUE(absl::IsUnavailable(shard_client->CloseShard("a-1")))
+      << "nor asked again";
+  EXPECT_LT(absl::Now() - begin, ClientOptions().deadline);
+}
+
+TEST_F(Clients, AnAbandonedServerIsNotTriedAgain) {
+  // Nobody there: the call is tried until its deadline.
+  auto lonely = ShardClient::Create("127.0.0.1:1");
+  ASSERT_TRUE(lonely.ok());
+  const absl::Time begin = absl::Now();
+  std::thread gone([&lonely] {
+    absl::SleepFor(absl::Milliseconds(200));
+    (*lonely)->Abandon();
+  });
+  const absl::Status status = (*lonely)->WorkerGone({});
+  gone.join();
+  EXPECT_THAT(std::string(status.message()), HasSubstr("is gone"));
+  EXPECT_LT(absl::Now() - begin, ClientOptions().deadline);
+}
+
 control::Tick TickOf(int64_t clock) {
   control::Tick tick;
   tick.set_clock(clock);
@@ -243,6 +284,20 @@ TEST_F(Clients, ARefusedTickBreaksTheStream) {
   EXPECT_EQ(why, absl::FailedPreconditionError("fenced"));
   EXPECT_EQ(ticks->status(), why);
   EXPECT_EQ(ticks->Send(TickOf(2)), why);
+}
+
+TEST_F(Clients, WhoSendsWhileAStreamBreaksHearsWhy) {
+  shard.refused_clock = 1;
+  ClientOptions options;
+  options.max_queued = 1 << 20;  // never full
+  auto roomy = ShardClient::Create(address, options);
+  ASSERT_TRUE(roomy.ok());
+  for (int i = 0; i < 50; ++i) {
+    auto ticks = (*roomy)->Ticks(nullptr);
+    absl::Status sent = ticks->Send(TickOf(1));
+    while (sent.ok()) sent = ticks->Send(TickOf(0));
+    EXPECT_EQ(sent, absl::FailedPreconditionError("fenced"));
+  }
 }
 
 TEST_F(Clients, UnsentTicksAreBounded) {

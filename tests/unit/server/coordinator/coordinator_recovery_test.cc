@@ -145,6 +145,13 @@ TEST_F(CoordinatorRecoveryTest, AServerThatStillHoldsItsShardGoesOn) {
   EXPECT_EQ(declared->job_epoch(), 1u);
 }
 
+TEST_F(CoordinatorRecoveryTest, NobodyWaitsForAnAnswerOfTheDead) {
+  Run(Spec(1));
+  LoseServer();
+  EXPECT_EQ(shards[0]->abandoned, 0);
+  EXPECT_EQ(shards[1]->abandoned, 1);
+}
+
 TEST_F(CoordinatorRecoveryTest, StaleShardsAreClosed) {
   Run(Spec(1));
   LoseServer();

@@ -89,6 +89,7 @@ class FakeShard final : public ShardControl {
     deleted_cuts.push_back(clock);
     return absl::OkStatus();
   }
+  void Abandon() override { ++abandoned; }
 
   absl::Status open_result;
   std::function<void()> while_opening, while_asked;  // once
@@ -96,6 +97,7 @@ class FakeShard final : public ShardControl {
   int64_t clocks_per_call = 0;  // training goes on while we ask
   absl::Duration answers_in;
   int refusals = 0;
+  int abandoned = 0;
   std::vector<control::OpenShardRequest> opened;
   std::vector<std::string> closed;
   std::vector<control::ProposeOrderRequest> asked;

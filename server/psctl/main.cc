@@ -66,10 +66,12 @@ absl::Status UnknownVerb(const std::string& verb) {
 }
 
 // Words that a command takes after its name.
-size_t WordsOf(const std::string& verb) {
-  if (verb == "submit" || verb == "list" || verb == "servers") return 0;
-  if (verb == "set") return 3;
-  return verb == "scale" || verb == "drain-worker" ? 2 : 1;
+std::vector<std::string> WordsOf(const std::string& verb) {
+  if (verb == "submit" || verb == "list" || verb == "servers") return {};
+  if (verb == "set") return {"JOB", "staleness", "N"};
+  if (verb == "scale") return {"JOB", "N"};
+  if (verb == "drain-worker") return {"JOB", "RANK"};
+  return {"JOB"};
 }
 
 absl::StatusOr<int> RunOnJob(const std::string& verb,
@@ -105,10 +107,10 @@ absl::StatusOr<int> Run(std::vector<std::string> args) {
   SubmitOptions submit;
   double timeout = 600;
   bool help = false;
-  const size_t words = WordsOf(verb);
-  const bool on_job = words > 0;
-  FlagSet flags(absl::StrCat("usage: psctl ", verb, on_job ? " JOB" : "",
-                             " [flags]"));
+  const std::vector<std::string> words = WordsOf(verb);
+  const std::string usage = absl::StrJoin(words, " ");
+  FlagSet flags(absl::StrCat("usage: psctl ", verb, words.empty() ? "" : " ",
+                             usage, " [flags]"));
   AddGlobalFlags(&global, &flags);
   flags.Add("help", &help, "print this");
   if (verb == "submit") AddSubmitFlags(&submit, &flags);
@@ -120,14 +122,13 @@ absl::StatusOr<int> Run(std::vector<std::string> args) {
     std::fputs(flags.Help().c_str(), stdout);
     return 0;
   }
-  if (rest.size() < words)
+  if (rest.size() < words.size())
     return absl::InvalidArgumentError(
         rest.empty() ? absl::StrCat("psctl ", verb, " needs a JOB; psctl list")
-                     : absl::StrCat("psctl ", verb, " needs ", words,
-                                    " words; psctl help"));
-  if (rest.size() > words)
+                     : absl::StrCat("psctl ", verb, " needs ", usage));
+  if (rest.size() > words.size())
     return absl::InvalidArgumentError(
-        absl::StrCat("unexpected argument '", rest[words], "'"));
+        absl::StrCat("unexpected argument '", rest[words.size()], "'"));
   RETURN_IF_ERROR(CheckGlobal(&global));
   if (verb == "submit") return Submit(global, submit);
   if (verb == "list") return List(global);

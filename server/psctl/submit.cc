@@ -75,7 +75,7 @@ absl::Status SetConsistency(const SubmitOptions& options,
   spec->set_lazy_pull(options.lazy_pull);
   spec->set_lookahead(options.lookahead);
   control::GradientWire wire;
-  if (!control::GradientWire_Parse(options.wire, &wire))
+  if (!control::GradientWire_Parse(absl::AsciiStrToUpper(options.wire), &wire))
     return absl::InvalidArgumentError(absl::StrCat(
         "--wire ", options.wire, ": known are FP32 and BF16"));
   spec->set_wire(wire);
@@ -130,7 +130,8 @@ absl::Status ParseRecovery(const SubmitOptions& options,
         absl::StrCat("--dead_workers ", options.dead_workers,
                      ": known are continue and wait"));
   control::Durability durability;
-  if (!control::Durability_Parse(options.durability, &durability))
+  if (!control::Durability_Parse(absl::AsciiStrToUpper(options.durability),
+                                 &durability))
     return absl::InvalidArgumentError(
         absl::StrCat("--durability ", options.durability,
                      ": known are CHECKPOINT and LOG"));
@@ -317,7 +318,8 @@ void AddSubmitFlags(SubmitOptions* o, FlagSet* flags) {
   flags->Add("fresh_wait", &o->fresh_wait,
              "share of the median clock to wait for fresh values");
   flags->Add("seed", &o->seed, "where the solver has no random_seed");
-  flags->Add("chunk_bytes", &o->chunk_bytes, "16384..4194304; 0: by size");
+  flags->Add("chunk_bytes", &o->chunk_bytes,
+             "16384..4194304; 0: by the model's size, at most 512 KiB");
   flags->Add("threads", &o->threads, "per worker; 0: cores / ranks");
   flags->Add("global_batch", &o->global_batch,
              "batch_size is divided by the workers");

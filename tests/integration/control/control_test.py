@@ -151,6 +151,7 @@ class Control(programs.ProgramTest):
         _, self.coordinator = self.start_servers(1, tag="mistakes")
         self.assertIn("did you mean describe?", self.one_line("descibe", "x"))
         self.assertIn("needs a JOB", self.one_line("cancel"))
+        self.assertIn("drain-worker needs JOB RANK", self.one_line("drain-worker", "x"))
         self.assertIn("--workers?", self.one_line("submit", "--worker=3"))
         self.assertIn("--launch slurm", self.one_line(
             "submit", "--solver=solver.prototxt", "--launch=slurm"))

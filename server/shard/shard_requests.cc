@@ -403,6 +403,7 @@ absl::StatusOr<control::RejoinWorkerResponse> Shard::Rejoin(
   if (request.clock() >= 0 && request.clock() <= next) {
     clocks_.Commit(rank, request.clock());
     AdvanceEmpty();
+    AdvanceAll();  // its parts are here, its ticks may have been lost
   }
   return response;
 }

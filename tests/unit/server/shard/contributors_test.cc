@@ -86,5 +86,26 @@ TEST_F(BackupShardTest, WaitsForNoDeadWorker) {
   EXPECT_EQ(rig_.value(0), 8);
 }
 
+// All parts are in, the ticks were lost with a server; nothing more comes but
+// the workers themselves, who go on behind their parts.
+TEST_F(BackupShardTest, DecidesByThePartsOfWorkersThatComeAgain) {
+  rig_.Push(0, 0, 0, 1);
+  rig_.Push(1, 0, 0, 3);
+  rig_.Push(2, 0, 0, 100);
+  Tick(0, 0);
+  EXPECT_EQ(rig_.value(0), 10);
+  control::RejoinWorkerRequest again;
+  again.set_rank(1);
+  again.set_incarnation(kIncarnation);
+  again.set_clock(-1);
+  const auto answer = rig_.shard->Rejoin(again);
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_EQ(answer->next_clock(), 1);
+  EXPECT_EQ(rig_.value(0), 10);
+  again.set_clock(answer->next_clock());
+  ASSERT_TRUE(rig_.shard->Rejoin(again).ok());
+  EXPECT_EQ(rig_.value(0), 8);  // of the first two, 1 and 3
+}
+
 }  // namespace
 }  // namespace cssp

@@ -151,6 +151,7 @@ bool JobShard::Norms(const ps::MessageHeader& header,
 bool JobShard::Contributors(const ps::MessageHeader& header,
                             std::vector<int32_t> ranks) {
   const int server = -2 - header.rank;
+  if (server == server_index()) return false;  // nobody else is us
   if (log_closed_) return true;  // told again to whoever comes after us
   if (log_ == nullptr)
     return shard_->OnContributors(server, header.clock, ranks);

@@ -320,6 +320,23 @@ TEST(JobShardLogTest, AnotherServerKnowsTheContributorsFromItsLog) {
   EXPECT_EQ(shard.shard().min_version(), 1);
 }
 
+TEST(JobShardLogTest, NobodyElseDecidesInThisServersName) {
+  LoggedShard shard(Request(kBackup, 2, 0));
+  shard.InitAll(1);
+  const ps::MessageHeader decided =
+      shard.Header(MessageType::kContributors, -2, 0, 0);
+  EXPECT_FALSE(shard.job().Contributors(decided, {0, 2}));
+  for (int rank : {1, 2}) Clock(shard, rank, 0);
+  shard.Settle();
+  ASSERT_TRUE(shard.KillAndReopen().ok());
+  shard.Settle();
+  shard.Settle();
+  shard.shard().OnServerConnected(1);
+  ASSERT_FALSE(shard.told.empty());
+  for (const LoggedShard::Told& told : shard.told)
+    EXPECT_EQ(told, (LoggedShard::Told{1, 0, {1, 2}}));
+}
+
 // ---- Members ----------------------------------------------------------------
 
 control::ProposeOrderRequest Members(uint64_t number, int64_t clock,

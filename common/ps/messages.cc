@@ -1,44 +1,14 @@
 #include "common/ps/messages.h"
 
-#include <type_traits>
-
 #include "absl/strings/str_cat.h"
 #include "common/base/crc.h"
+#include "common/ps/little_endian.h"
 
 namespace cssp::ps {
 namespace {
 
 constexpr uint32_t kMagic = 0x50535343;  // "CSSP" in the order of bytes
 constexpr int kCrcOffset = kHeaderBytes - 4;
-
-class Writer {
- public:
-  explicit Writer(uint8_t* out) : out_(out) {}
-  template <class T>
-  void Put(T value) {
-    const auto bits = static_cast<std::make_unsigned_t<T>>(value);
-    for (size_t i = 0; i < sizeof(T); ++i) {
-      *out_++ = static_cast<uint8_t>(uint64_t{bits} >> (8 * i));
-    }
-  }
-
- private:
-  uint8_t* out_;
-};
-
-class Reader {
- public:
-  explicit Reader(const uint8_t* in) : in_(in) {}
-  template <class T>
-  void Get(T* value) {
-    uint64_t bits = 0;
-    for (size_t i = 0; i < sizeof(T); ++i) bits |= uint64_t{*in_++} << (8 * i);
-    *value = static_cast<T>(bits);
-  }
-
- private:
-  const uint8_t* in_;
-};
 
 // Null: no such type.
 const char* TypeName(uint8_t type) {
@@ -90,7 +60,7 @@ const char* ReasonName(Reason reason) {
 }
 
 void EncodeHeader(const MessageHeader& header, absl::Span<uint8_t> out) {
-  Writer writer(out.data());
+  LittleEndianWriter writer(out.data());
   writer.Put(kMagic);
   writer.Put(kWireVersion);
   writer.Put(static_cast<uint8_t>(header.type));
@@ -117,7 +87,7 @@ absl::StatusOr<MessageHeader> DecodeHeader(absl::Span<const uint8_t> bytes) {
     return absl::DataLossError(
         absl::StrCat("header of ", bytes.size(), " bytes, not ", kHeaderBytes));
   }
-  Reader reader(bytes.data());
+  LittleEndianReader reader(bytes.data());
   uint32_t magic;
   reader.Get(&magic);
   if (magic != kMagic) {
@@ -131,7 +101,7 @@ absl::StatusOr<MessageHeader> DecodeHeader(absl::Span<const uint8_t> bytes) {
                      kWireVersion, "; run the same release everywhere"));
   }
   uint32_t crc;
-  Reader(bytes.data() + kCrcOffset).Get(&crc);
+  LittleEndianReader(bytes.data() + kCrcOffset).Get(&crc);
   if (crc != Crc32c(bytes.data(), kCrcOffset)) {
     return absl::DataLossError("the header's checksum is wrong");
   }

@@ -2,7 +2,6 @@
 #include "server/service/data_plane.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "absl/memory/memory.h"
@@ -11,6 +10,7 @@
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
 #include "common/optim/bfloat16.h"
+#include "common/ps/server_wire.h"
 
 namespace cssp {
 
@@ -190,13 +190,12 @@ Reason DataPlane::CheckSize(Peer& peer, const MessageHeader& header) const {
     return Reason::kBadMessage;
   }
   if (header.type == MessageType::kNorms) {
-    return header.payload_bytes % sizeof(double) == 0 ? Reason::kNone
-                                                      : Reason::kBadLength;
+    return ps::IsNormsSize(header.payload_bytes) ? Reason::kNone
+                                                 : Reason::kBadLength;
   }
   if (header.type == MessageType::kContributors) {
-    const size_t most = shard.options().workers * sizeof(int32_t);
-    return header.payload_bytes % sizeof(int32_t) == 0 &&
-                   header.payload_bytes <= most
+    return ps::IsContributorsSize(header.payload_bytes,
+                                  shard.options().workers)
                ? Reason::kNone
                : Reason::kBadLength;
   }
@@ -359,9 +358,10 @@ void DataPlane::Dispatch(EndpointId id, Peer& peer, const MessageHeader& header,
     case MessageType::kSubscribe:
       return shard.OnSubscribe(id, header);
     case MessageType::kNorms:
-      return OnNorms(id, peer, header, payload);
+      return OnServerMessage(id, peer, ShardInput::kNorms, header, payload);
     case MessageType::kContributors:
-      return OnContributors(id, peer, header, payload);
+      return OnServerMessage(id, peer, ShardInput::kContributors, header,
+                             payload);
     case MessageType::kTableInc:
     case MessageType::kTableGet:
       return OnTableMessage(id, peer, header, payload);
@@ -416,32 +416,12 @@ void DataPlane::OnTableMessage(EndpointId id, Peer& peer,
   peer.job->TableInc(id, header, body);
 }
 
-void DataPlane::OnNorms(EndpointId id, Peer& peer, const MessageHeader& header,
-                        absl::Span<const uint8_t> payload) {
-  std::vector<double> partials(payload.size() / sizeof(double));
-  std::memcpy(partials.data(), payload.data(), payload.size());
-  if (!peer.job->Norms(header, std::move(partials))) {
-    CountBad();
-    Refuse(id, header, Reason::kBadMessage);
-  }
-}
-
-void DataPlane::OnContributors(EndpointId id, Peer& peer,
-                               const MessageHeader& header,
-                               absl::Span<const uint8_t> payload) {
-  std::vector<int32_t> ranks;
-  for (size_t at = 0; at + sizeof(int32_t) <= payload.size();
-       at += sizeof(int32_t)) {
-    uint32_t rank = 0;
-    for (size_t i = 0; i < sizeof(rank); ++i) {
-      rank |= uint32_t{payload[at + i]} << (8 * i);
-    }
-    ranks.push_back(static_cast<int32_t>(rank));
-  }
-  if (!peer.job->Contributors(header, std::move(ranks))) {
-    CountBad();
-    Refuse(id, header, Reason::kBadMessage);
-  }
+void DataPlane::OnServerMessage(EndpointId id, Peer& peer, ShardInput type,
+                                const MessageHeader& header,
+                                absl::Span<const uint8_t> body) {
+  if (peer.job->FromServer(type, header, body)) return;
+  CountBad();
+  Refuse(id, header, Reason::kBadMessage);
 }
 
 // ---- Ends -------------------------------------------------------------------

@@ -90,7 +90,6 @@ class DataPlane : private TransportHandler, private JobSender {
     uint32_t job = 0;  // 0: no shard to tell
     uint32_t chunk = 0;
     BufferRef values;
-    std::vector<double> norms;
     std::unique_ptr<std::string> body;
   };
 
@@ -133,11 +132,9 @@ class DataPlane : private TransportHandler, private JobSender {
   void OnHello(EndpointId id, Peer& peer, const ps::MessageHeader& header,
                absl::Span<const uint8_t> token);
   void OnHelloAck(EndpointId id, Peer& peer);
-  void OnNorms(EndpointId id, Peer& peer, const ps::MessageHeader& header,
-               absl::Span<const uint8_t> payload);
-  void OnContributors(EndpointId id, Peer& peer,
-                      const ps::MessageHeader& header,
-                      absl::Span<const uint8_t> payload);
+  void OnServerMessage(EndpointId id, Peer& peer, ShardInput type,
+                       const ps::MessageHeader& header,
+                       absl::Span<const uint8_t> body);
   void OnTableMessage(EndpointId id, Peer& peer,
                       const ps::MessageHeader& header,
                       absl::Span<const uint8_t> body);
@@ -153,6 +150,8 @@ class DataPlane : private TransportHandler, private JobSender {
   void SendHeader(EndpointId id, const ps::MessageHeader& header);
   void SendBody(EndpointId id, const ps::MessageHeader& header,
                 std::string body);
+  void SendToServer(JobShard& job, int server, ps::MessageType type,
+                    int64_t clock, std::string body);
   void SendWith(EndpointId id, const ps::MessageHeader& header,
                 absl::Span<const uint8_t> payload, Outgoing outgoing);
   void CountBad();

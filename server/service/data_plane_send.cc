@@ -4,6 +4,7 @@
 
 #include "common/base/crc.h"
 #include "common/base/logging.h"
+#include "common/ps/server_wire.h"
 #include "server/service/data_plane.h"
 
 namespace cssp {
@@ -158,32 +159,22 @@ void DataPlane::SendJobReply(PeerId peer, const MessageHeader& header) {
 
 void DataPlane::SendJobNorms(JobShard& job, int server, int64_t clock,
                              std::vector<double> partials) {
-  const JobShard::PeerServer& to = job.peer_servers()[server];
-  if (!to.ready) return;  // sent when it is: OnServerConnected
-  MessageHeader header = job.Header(MessageType::kNorms);
-  header.clock = clock;
-  const size_t bytes = partials.size() * sizeof(double);
-  header.payload_crc = Crc32c(partials.data(), bytes);
-  header.flags = ps::kFlagHasCrc;
-  const absl::Span<const uint8_t> payload(
-      reinterpret_cast<const uint8_t*>(partials.data()), bytes);
-  Outgoing outgoing;
-  outgoing.norms = std::move(partials);
-  SendWith(to.endpoint, header, payload, std::move(outgoing));
+  SendToServer(job, server, MessageType::kNorms, clock,
+               ps::EncodeNorms(partials));
 }
 
 void DataPlane::SendJobContributors(JobShard& job, int server, int64_t clock,
                                     std::vector<int32_t> ranks) {
+  SendToServer(job, server, MessageType::kContributors, clock,
+               ps::EncodeContributors(ranks));
+}
+
+void DataPlane::SendToServer(JobShard& job, int server, MessageType type,
+                             int64_t clock, std::string body) {
   const JobShard::PeerServer& to = job.peer_servers()[server];
   if (!to.ready) return;  // sent when it is: OnServerConnected
-  MessageHeader header = job.Header(MessageType::kContributors);
+  MessageHeader header = job.Header(type);
   header.clock = clock;
-  std::string body;
-  for (const int32_t rank : ranks) {
-    for (int i = 0; i < 4; ++i) {
-      body.push_back(static_cast<char>(static_cast<uint32_t>(rank) >> (8 * i)));
-    }
-  }
   header.payload_crc = Crc32c(body.data(), body.size());
   header.flags = ps::kFlagHasCrc;
   SendBody(to.endpoint, header, std::move(body));

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
+#include "common/ps/server_wire.h"
 #include "proto/shard_log.pb.h"
 #include "server/service/job_shard.h"
 
@@ -17,17 +18,19 @@ namespace {
 // A segment is read whole when it is replayed.
 constexpr int64_t kSegmentBytes = int64_t{256} << 20;
 
-std::string Encoded(const ps::MessageHeader& header) {
+// What a record of a message holds; the payload, or what is not in a buffer.
+std::string Encoded(const ps::MessageHeader& header,
+                    absl::string_view body = {}) {
   std::string bytes(ps::kHeaderBytes, '\0');
   ps::EncodeHeader(header, absl::MakeSpan(
                                reinterpret_cast<uint8_t*>(bytes.data()),
                                bytes.size()));
+  absl::StrAppend(&bytes, body);
   return bytes;
 }
 
-std::string EncodedRanks(absl::Span<const int32_t> ranks) {
-  return std::string(reinterpret_cast<const char*>(ranks.data()),
-                     ranks.size() * sizeof(int32_t));
+absl::string_view TextOf(absl::Span<const uint8_t> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
 absl::Status Malformed() {
@@ -131,36 +134,38 @@ ps::Reason JobShard::Init(PeerId peer, const ps::MessageHeader& header,
   return ps::Reason::kNone;
 }
 
-bool JobShard::Norms(const ps::MessageHeader& header,
-                     std::vector<double> partials) {
+absl::StatusOr<std::function<bool()>> JobShard::ServerInput(
+    ShardInput type, const ps::MessageHeader& header,
+    absl::Span<const uint8_t> body) {
   const int server = -2 - header.rank;
-  if (log_closed_) return true;  // sent again to whoever comes after us
-  if (log_ == nullptr)
-    return shard_->OnNorms(server, header.clock, partials);
-  std::string head = Encoded(header);
-  head.append(reinterpret_cast<const char*>(partials.data()),
-              partials.size() * sizeof(double));
-  log_->Append(ShardInput::kNorms, std::move(head), BufferRef(), header.clock,
-               [this, server, clock = header.clock,
-                partials = std::move(partials)](bool applied) {
-                 if (applied) shard_->OnNorms(server, clock, partials);
-               });
-  return true;
+  const int64_t clock = header.clock;
+  if (type == ShardInput::kNorms) {
+    ASSIGN_OR_RETURN(std::vector<double> partials, ps::DecodeNorms(body));
+    return [this, server, clock, partials = std::move(partials)] {
+      return shard_->OnNorms(server, clock, partials);
+    };
+  }
+  ASSIGN_OR_RETURN(
+      std::vector<int32_t> ranks,
+      ps::DecodeContributors(body, shard_->options().workers));
+  return [this, server, clock, ranks = std::move(ranks)] {
+    if (server != server_index())
+      return shard_->OnContributors(server, clock, ranks);
+    shard_->OnDecided(clock, ranks);
+    return true;
+  };
 }
 
-bool JobShard::Contributors(const ps::MessageHeader& header,
-                            std::vector<int32_t> ranks) {
-  const int server = -2 - header.rank;
-  if (server == server_index()) return false;  // nobody else is us
-  if (log_closed_) return true;  // told again to whoever comes after us
-  if (log_ == nullptr)
-    return shard_->OnContributors(server, header.clock, ranks);
-  std::string head = Encoded(header) + EncodedRanks(ranks);
-  log_->Append(ShardInput::kContributors, std::move(head), BufferRef(),
-               header.clock,
-               [this, server, clock = header.clock,
-                ranks = std::move(ranks)](bool applied) {
-                 if (applied) shard_->OnContributors(server, clock, ranks);
+bool JobShard::FromServer(ShardInput type, const ps::MessageHeader& header,
+                          absl::Span<const uint8_t> body) {
+  if (-2 - header.rank == server_index()) return false;  // nobody else is us
+  if (log_closed_) return true;  // sent again to whoever comes after us
+  auto apply = ServerInput(type, header, body);
+  if (!apply.ok()) return false;
+  if (log_ == nullptr) return (*apply)();
+  log_->Append(type, Encoded(header, TextOf(body)), BufferRef(), header.clock,
+               [apply = *std::move(apply)](bool applied) {
+                 if (applied) apply();
                });
   return true;
 }
@@ -169,8 +174,8 @@ void JobShard::LogContributors(int64_t clock, std::vector<int32_t> ranks) {
   if (replaying_ || log_ == nullptr) return;  // the log says who it was
   ps::MessageHeader header = Header(ps::MessageType::kContributors);
   header.clock = clock;
-  std::string head = Encoded(header) + EncodedRanks(ranks);
-  log_->Append(ShardInput::kContributors, std::move(head), BufferRef(), clock,
+  std::string record = Encoded(header, ps::EncodeContributors(ranks));
+  log_->Append(ShardInput::kContributors, std::move(record), BufferRef(), clock,
                [this, clock, ranks = std::move(ranks)](bool applied) {
                  if (applied) shard_->OnDecided(clock, ranks);
                });
@@ -201,10 +206,8 @@ void JobShard::TableInc(PeerId peer, const ps::MessageHeader& header,
   if (reason != ps::Reason::kNone || log_ == nullptr)
     return AnswerInc(peer, header,
                      reason != ps::Reason::kNone ? reason : tables_->Inc(inc));
-  std::string head = Encoded(header);
-  head.append(reinterpret_cast<const char*>(body.data()), body.size());
-  log_->Append(ShardInput::kTableInc, std::move(head), BufferRef(),
-               header.clock,
+  log_->Append(ShardInput::kTableInc, Encoded(header, TextOf(body)),
+               BufferRef(), header.clock,
                [this, peer, header, inc = std::move(inc)](bool applied) {
                  if (applied) AnswerInc(peer, header, tables_->Inc(inc));
                });
@@ -349,8 +352,12 @@ absl::Status JobShard::ReplayMessage(ShardInput type,
                    ps::DecodeHeader(payload.subspan(0, ps::kHeaderBytes)));
   *clock = header.clock;
   const absl::Span<const uint8_t> body = payload.subspan(ps::kHeaderBytes);
-  if (type == ShardInput::kNorms || type == ShardInput::kContributors)
-    return ReplayFromServer(type, header, body);
+  if (type == ShardInput::kNorms || type == ShardInput::kContributors) {
+    const auto apply = ServerInput(type, header, body);
+    if (!apply.ok()) return Malformed();
+    (*apply)();  // refused then, refused now
+    return absl::OkStatus();
+  }
   if (type == ShardInput::kTableInc) {
     ps::TableInc inc;
     if (tables_->Decode(header, body, &inc) != ps::Reason::kNone)
@@ -368,27 +375,6 @@ absl::Status JobShard::ReplayMessage(ShardInput type,
   } else {
     shard_->OnPush(0, header, std::move(part));
   }
-  return absl::OkStatus();
-}
-
-absl::Status JobShard::ReplayFromServer(ShardInput type,
-                                        const ps::MessageHeader& header,
-                                        absl::Span<const uint8_t> body) {
-  const int server = -2 - header.rank;
-  if (type == ShardInput::kNorms) {
-    if (body.size() % sizeof(double) != 0) return Malformed();
-    std::vector<double> partials(body.size() / sizeof(double));
-    std::memcpy(partials.data(), body.data(), body.size());
-    shard_->OnNorms(server, header.clock, partials);
-    return absl::OkStatus();
-  }
-  if (body.size() % sizeof(int32_t) != 0) return Malformed();
-  std::vector<int32_t> ranks(body.size() / sizeof(int32_t));
-  std::memcpy(ranks.data(), body.data(), body.size());
-  if (server == server_index())
-    shard_->OnDecided(header.clock, ranks);
-  else
-    shard_->OnContributors(server, header.clock, ranks);
   return absl::OkStatus();
 }
 

@@ -82,11 +82,9 @@ class JobShard : private ShardOutput {
                   BufferRef part);
   ps::Reason Init(PeerId peer, const ps::MessageHeader& header,
                   BufferRef values);
-  // False: partials that cannot be.
-  bool Norms(const ps::MessageHeader& header, std::vector<double> partials);
-  // False: a decision that cannot be.
-  bool Contributors(const ps::MessageHeader& header,
-                    std::vector<int32_t> ranks);
+  // kNorms or kContributors, of another server.  False: it cannot be.
+  bool FromServer(ShardInput type, const ps::MessageHeader& header,
+                  absl::Span<const uint8_t> body);
   void TableInc(PeerId peer, const ps::MessageHeader& header,
                 absl::Span<const uint8_t> body);
   // Applies what has become durable; how many inputs.
@@ -151,9 +149,11 @@ class JobShard : private ShardOutput {
   absl::Status ReplayMessage(ShardInput type,
                              absl::Span<const uint8_t> payload,
                              int64_t* clock);
-  absl::Status ReplayFromServer(ShardInput type,
-                                const ps::MessageHeader& header,
-                                absl::Span<const uint8_t> body);
+  // What a server's message does to the shard, now or from the log; gives
+  // whether the shard takes it.
+  absl::StatusOr<std::function<bool()>> ServerInput(
+      ShardInput type, const ps::MessageHeader& header,
+      absl::Span<const uint8_t> body);
   std::string State() const;
   void LoadState(const ShardLogState& state);
   absl::Status MakeTables(const control::OpenShardRequest& request);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <random>
 
+#include "common/ps/server_wire.h"
 #include "gmock/gmock.h"
 #include "google/protobuf/text_format.h"
 #include "gtest/gtest.h"
@@ -302,12 +303,20 @@ TEST(JobShardLogTest, ADecisionThatMayNotHaveReachedTheLogHolds) {
   EXPECT_EQ(shard.shard().min_version(), 1);
 }
 
+bool Tell(LoggedShard& shard, const ps::MessageHeader& decided,
+          const std::vector<int32_t>& ranks) {
+  const std::string body = ps::EncodeContributors(ranks);
+  return shard.job().FromServer(
+      ShardInput::kContributors, decided,
+      {reinterpret_cast<const uint8_t*>(body.data()), body.size()});
+}
+
 TEST(JobShardLogTest, AnotherServerKnowsTheContributorsFromItsLog) {
   LoggedShard shard(Request(kBackup, 2, 1));
   shard.InitAll(1);
   ps::MessageHeader decided =
       shard.Header(MessageType::kContributors, -2, 0, 0);
-  ASSERT_TRUE(shard.job().Contributors(decided, {0, 2}));
+  ASSERT_TRUE(Tell(shard, decided, {0, 2}));
   Clock(shard, 0, 0);
   shard.Settle();
   ASSERT_TRUE(shard.KillAndReopen().ok());
@@ -325,7 +334,7 @@ TEST(JobShardLogTest, NobodyElseDecidesInThisServersName) {
   shard.InitAll(1);
   const ps::MessageHeader decided =
       shard.Header(MessageType::kContributors, -2, 0, 0);
-  EXPECT_FALSE(shard.job().Contributors(decided, {0, 2}));
+  EXPECT_FALSE(Tell(shard, decided, {0, 2}));
   for (int rank : {1, 2}) Clock(shard, rank, 0);
   shard.Settle();
   ASSERT_TRUE(shard.KillAndReopen().ok());

@@ -21,6 +21,7 @@
 #include "common/base/status_macros.h"
 #include "common/model_file/prototxt.h"
 #include "common/ps/consistency.h"
+#include "common/ps/gradient_wire.h"
 #include "server/psctl/follow.h"
 #include "server/psctl/launcher.h"
 #include "server/psctl/output.h"
@@ -66,6 +67,8 @@ absl::Status SetConsistency(const SubmitOptions& options,
                    ParseUpdate(options.ssp_update));
   ASSIGN_OR_RETURN(const control::StalenessLr staleness_lr,
                    ParseStalenessLr(options.staleness_lr));
+  const auto wire = ps::ParseGradientWire(options.wire);
+  RETURN_IF_ERROR(Annotate(wire.status(), "--wire"));
   if (options.async && options.staleness > 0)
     return absl::InvalidArgumentError(
         "--async and --staleness: a job without a bound has none");
@@ -74,11 +77,7 @@ absl::Status SetConsistency(const SubmitOptions& options,
   spec->set_max_ahead(options.max_ahead);
   spec->set_lazy_pull(options.lazy_pull);
   spec->set_lookahead(options.lookahead);
-  control::GradientWire wire;
-  if (!control::GradientWire_Parse(absl::AsciiStrToUpper(options.wire), &wire))
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--wire ", options.wire, ": known are FP32 and BF16"));
-  spec->set_wire(wire);
+  spec->set_wire(*wire);
   spec->set_staleness_lr(staleness_lr);
   spec->set_fresh_wait(options.fresh_wait);
   return absl::OkStatus();

@@ -11,6 +11,7 @@
 #include "common/base/status_macros.h"
 #include "common/model_file/prototxt.h"
 #include "common/model_file/solverstate.h"
+#include "common/ps/gradient_wire.h"
 #include "common/rpc/coordinator_client.h"
 #include "worker/caffe/embedded_server.h"
 #include "worker/caffe/runtime.h"
@@ -51,6 +52,8 @@ absl::StatusOr<control::JobSpec> MakeSpec(const CaffeFlags& flags,
   control::SspUpdate update;
   if (!control::SspUpdate_Parse(flags.ssp_update, &update))
     return absl::InvalidArgumentError("--ssp_update: unknown value");
+  ASSIGN_OR_RETURN(const control::GradientWire wire,
+                   ps::ParseGradientWire(flags.wire));
   spec.set_workers(workers);
   spec.set_staleness(flags.staleness);
   spec.set_ssp_update(update);
@@ -64,7 +67,7 @@ absl::StatusOr<control::JobSpec> MakeSpec(const CaffeFlags& flags,
   spec.set_lazy_pull(flags.lazy_pull);
   spec.set_max_ahead(flags.max_ahead);
   spec.set_lookahead(flags.lookahead);
-  spec.set_wire(flags.wire == "BF16" ? control::BF16 : control::FP32);
+  spec.set_wire(wire);
   spec.set_threads(flags.threads);
   spec.set_solver_path(flags.solver);
   spec.set_python_layers(HasPythonLayers(spec.solver()));

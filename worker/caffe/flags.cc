@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "common/base/status_macros.h"
 #include "common/config/flag_set.h"
+#include "common/ps/gradient_wire.h"
 
 namespace cssp {
 namespace {
@@ -112,10 +113,7 @@ absl::Status Check(const CaffeFlags& f) {
     return absl::InvalidArgumentError(absl::StrCat(
         "--ssp_update must be PER_CLOCK or PER_PUSH, not '", f.ssp_update,
         "'"));
-  if (f.wire != "FP32" && f.wire != "BF16")
-    return absl::InvalidArgumentError(
-        absl::StrCat("--wire must be FP32 or BF16, not '", f.wire, "'"));
-  return absl::OkStatus();
+  return Annotate(ps::ParseGradientWire(f.wire).status(), "--wire");
 }
 
 }  // namespace

@@ -52,6 +52,10 @@ TEST_F(SubmitTest, MistakesAreNamed) {
   EXPECT_THAT(std::string(MakeJobSpec(options).status().message()),
               HasSubstr("per_clock"));
   options = Options();
+  options.wire = "FP16";
+  EXPECT_EQ(MakeJobSpec(options).status().message(),
+            "--wire: gradients travel as FP32 or BF16, not 'FP16'");
+  options = Options();
   options.weights = "/nonexistent.caffemodel";
   EXPECT_THAT(std::string(MakeJobSpec(options).status().message()),
               HasSubstr("--weights: no file '/nonexistent.caffemodel'"));

@@ -63,6 +63,14 @@ TEST(CaffeFlagsTest, TheGpusPart) {
             "--math: the math mode must be fp32, tf32 or bf16, not 'half'");
 }
 
+TEST(CaffeFlagsTest, HowGradientsTravel) {
+  const auto flags = ParseCaffeFlags({"train", "--wire=BF16"});
+  ASSERT_TRUE(flags.ok()) << flags.status();
+  EXPECT_EQ(flags->wire, "BF16");
+  EXPECT_EQ(ParseCaffeFlags({"train", "--wire=fp8"}).status().message(),
+            "--wire: gradients travel as FP32 or BF16, not 'fp8'");
+}
+
 TEST(CaffeFlagsTest, AloneItHelps) {
   auto flags = ParseCaffeFlags({});
   ASSERT_TRUE(flags.ok());

@@ -1,6 +1,5 @@
 #include "common/config/flag_set.h"
 
-#include <algorithm>
 #include <type_traits>
 
 #include "absl/strings/match.h"
@@ -8,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
+#include "common/base/edit_distance.h"
 #include "common/base/status_macros.h"
 
 namespace cssp {
@@ -40,21 +40,6 @@ bool ParseText(const std::string& text, std::string* out) {
 bool ParseText(const std::string& text, std::vector<std::string>* out) {
   out->push_back(text);
   return true;
-}
-
-int EditDistance(absl::string_view a, absl::string_view b) {
-  std::vector<int> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = static_cast<int>(j);
-  for (size_t i = 1; i <= a.size(); ++i) {
-    int diagonal = row[0];
-    row[0] = static_cast<int>(i);
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const int substitute = diagonal + (a[i - 1] != b[j - 1]);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, substitute});
-    }
-  }
-  return row.back();
 }
 
 }  // namespace

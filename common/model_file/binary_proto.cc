@@ -1,7 +1,6 @@
 #include "common/model_file/binary_proto.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,17 +20,6 @@ namespace {
 namespace pb = google::protobuf;
 
 constexpr int kMaxDepth = 64;
-
-// The size of the regular file behind `fd`.
-absl::StatusOr<int64_t> RegularSize(int fd, const std::string& path) {
-  struct stat info;
-  if (fstat(fd, &info) != 0) return FileError(errno, "cannot stat", path);
-  if (S_ISDIR(info.st_mode)) return FileError(EISDIR, "cannot read", path);
-  if (!S_ISREG(info.st_mode))
-    return absl::InvalidArgumentError(
-        absl::StrCat("cannot read '", path, "': it is no regular file"));
-  return info.st_size;
-}
 
 }  // namespace
 

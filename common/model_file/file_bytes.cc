@@ -9,6 +9,7 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
 
 namespace cssp {
 
@@ -32,22 +33,27 @@ absl::Status FileError(int errnum, absl::string_view what,
   }
 }
 
-absl::StatusOr<std::string> ReadFileBytes(const std::string& path,
-                                          int64_t limit) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) return FileError(errno, "cannot open", path);
-  const absl::Cleanup closer = [fd] { close(fd); };
+absl::StatusOr<int64_t> RegularSize(int fd, const std::string& path) {
   struct stat info;
   if (fstat(fd, &info) != 0) return FileError(errno, "cannot stat", path);
   if (S_ISDIR(info.st_mode)) return FileError(EISDIR, "cannot read", path);
   if (!S_ISREG(info.st_mode))
     return absl::InvalidArgumentError(
         absl::StrCat("cannot read '", path, "': it is no regular file"));
-  if (info.st_size > limit)
+  return info.st_size;
+}
+
+absl::StatusOr<std::string> ReadFileBytes(const std::string& path,
+                                          int64_t limit) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return FileError(errno, "cannot open", path);
+  const absl::Cleanup closer = [fd] { close(fd); };
+  ASSIGN_OR_RETURN(const int64_t size, RegularSize(fd, path));
+  if (size > limit)
     return absl::InvalidArgumentError(
-        absl::StrCat("'", path, "' has ", info.st_size, " bytes: at most ",
-                     limit, " are read"));
-  std::string bytes(info.st_size, '\0');
+        absl::StrCat("'", path, "' has ", size, " bytes: at most ", limit,
+                     " are read"));
+  std::string bytes(size, '\0');
   size_t got = 0;
   while (got < bytes.size()) {
     const ssize_t n = read(fd, bytes.data() + got, bytes.size() - got);

@@ -16,6 +16,9 @@ namespace cssp {
 absl::Status FileError(int errnum, absl::string_view what,
                        const std::string& path);
 
+// Of the file behind `fd`, in bytes.  InvalidArgument: no regular file.
+absl::StatusOr<int64_t> RegularSize(int fd, const std::string& path);
+
 // InvalidArgument when it is no regular file or has more than `limit` bytes,
 // DataLoss when it shrinks while it is read.
 absl::StatusOr<std::string> ReadFileBytes(const std::string& path,

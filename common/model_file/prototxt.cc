@@ -7,6 +7,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/base/edit_distance.h"
 #include "common/base/status_macros.h"
 #include "common/model_file/file_bytes.h"
 #include "google/protobuf/descriptor.h"
@@ -48,22 +49,6 @@ class FirstError final : public pb::io::ErrorCollector {
   Position position_;
   std::string message_;
 };
-
-// Edits (insert, delete, replace) that turn a into b.
-int EditDistance(absl::string_view a, absl::string_view b) {
-  std::vector<int> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = static_cast<int>(j);
-  for (size_t i = 1; i <= a.size(); ++i) {
-    int diagonal = row[0];
-    row[0] = static_cast<int>(i);
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const int replaced = diagonal + (a[i - 1] != b[j - 1]);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
-    }
-  }
-  return row[b.size()];
-}
 
 // The field of `type` that `name` may have meant; empty when none is near.
 std::string NearestField(const pb::Descriptor& type, absl::string_view name) {

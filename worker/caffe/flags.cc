@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/status_macros.h"
@@ -70,7 +71,8 @@ void AddOwnFlags(CaffeFlags& f, FlagSet* flags) {
   flags->Add("fresh_wait", &f.fresh_wait,
              "mpirun: share of the median clock to wait for the fresh version");
   flags->Add("straggler", &f.straggler,
-             "mpirun: slow a worker down, rank:factor or rotating:factor");
+             "mpirun, test aid: RANK:FACTOR, rotating:, random: or "
+             "exponential:FACTOR, [@MS]");
   flags->Add("backup", &f.backup,
              "mpirun: a clock is the mean of the first workers - N");
   flags->Add("wire", &f.wire,
@@ -78,7 +80,7 @@ void AddOwnFlags(CaffeFlags& f, FlagSet* flags) {
   flags->Add("balance", &f.balance,
              "mpirun: slow workers take smaller batches, fast ones larger");
   flags->Add("chunk_bytes", &f.chunk_bytes,
-             "mpirun: bytes of a chunk; 0: by model size");
+             "mpirun: 16384..4194304; 0: by the model's size, at most 512 KiB");
   flags->Add("global_batch", &f.global_batch,
              "mpirun: batch_size is divided by the workers");
   flags->Add("lazy_pull", &f.lazy_pull, "mpirun: pull on demand");
@@ -139,6 +141,7 @@ absl::StatusOr<CaffeFlags> ParseCaffeFlags(
     return absl::InvalidArgumentError(
         absl::StrCat("unexpected argument '", rest[1], "'; caffe --help"));
   f.action = rest[0];
+  absl::AsciiStrToUpper(&f.ssp_update);
   for (const char* option : kJobOptions)
     if (flags.given(option)) f.job_options.push_back(option);
   RETURN_IF_ERROR(Check(f));

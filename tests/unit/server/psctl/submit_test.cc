@@ -36,11 +36,15 @@ TEST_F(SubmitTest, TheNetTravelsWithTheSolver) {
   SubmitOptions options = Options();
   options.workers = 3;
   options.async = true;
+  options.wire = "bf16";
+  options.durability = "log";
   const auto spec = MakeJobSpec(options);
   ASSERT_TRUE(spec.ok()) << spec.status();
   EXPECT_EQ(spec->solver().net_param().layer_size(), 1);
   EXPECT_EQ(spec->workers(), 3);
   EXPECT_EQ(spec->ssp_update(), control::PER_PUSH);
+  EXPECT_EQ(spec->wire(), control::BF16);
+  EXPECT_EQ(spec->durability(), control::LOG);
   EXPECT_EQ(spec->solver_path(), options.solver);
 }
 

@@ -35,6 +35,12 @@ TEST(CaffeFlagsTest, KnowsWhichJobOptionsWereGiven) {
               ElementsAre("staleness", "fresh_wait", "global_batch"));
 }
 
+TEST(CaffeFlagsTest, TakesNamesInEitherCase) {
+  auto flags = ParseCaffeFlags({"train", "--ssp_update=per_push", "--wire=bf16"});
+  ASSERT_TRUE(flags.ok()) << flags.status();
+  EXPECT_EQ(flags->ssp_update, "PER_PUSH");
+}
+
 TEST(CaffeFlagsTest, NamesMistakes) {
   EXPECT_THAT(std::string(ParseCaffeFlags({"trian"}).status().message()),
               HasSubstr("unknown action 'trian'"));

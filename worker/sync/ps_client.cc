@@ -63,6 +63,7 @@ void PsClient::Stop() {
   }
   if (transport_ != nullptr) transport_->Wake();
   thread_.Join();
+  transport_.reset();  // not before: others wake it
 }
 
 // ---- Requests, any thread ---------------------------------------------------
@@ -435,7 +436,6 @@ void PsClient::Goodbye() {
   failed_ = true;  // answers no longer matter
   while (transport_->Poll() > 0 && time_.Now() < until) {
   }
-  transport_.reset();
 }
 
 }  // namespace cssp

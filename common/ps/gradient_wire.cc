@@ -8,7 +8,8 @@ namespace cssp::ps {
 absl::StatusOr<control::GradientWire> ParseGradientWire(
     const std::string& name) {
   control::GradientWire wire;
-  if (control::GradientWire_Parse(absl::AsciiStrToUpper(name), &wire)) return wire;
+  if (control::GradientWire_Parse(absl::AsciiStrToUpper(name), &wire))
+    return wire;
   return absl::InvalidArgumentError(
       absl::StrCat("gradients travel as FP32 or BF16, not '", name, "'"));
 }

@@ -102,9 +102,14 @@ grpc::Status CallBreaker::Attempt(
   return status;
 }
 
-bool CallBreaker::Pause(absl::Duration pause) {
+bool CallBreaker::broken() const {
   absl::MutexLock lock(&mu_);
-  return mu_.AwaitWithTimeout(absl::Condition(&broken_), pause);
+  return broken_;
+}
+
+void CallBreaker::Pause(absl::Duration pause) {
+  absl::MutexLock lock(&mu_);
+  mu_.AwaitWithTimeout(absl::Condition(&broken_), pause);
 }
 
 absl::Status CallWithRetry(
@@ -119,7 +124,7 @@ absl::Status CallWithRetry(
     context.set_deadline(absl::ToChronoTime(end));
     const absl::Status status = FromGrpc(breaker->Attempt(attempt, context));
     if (status.ok()) return status;
-    if (breaker->Pause(absl::ZeroDuration()))
+    if (breaker->broken())
       return absl::UnavailableError(absl::StrCat(peer, " is gone"));
     const absl::Duration pause = retry.Backoff(n);
     if (!RetryPolicy::Retryable(status) || absl::Now() + pause >= end)

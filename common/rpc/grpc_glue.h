@@ -52,10 +52,11 @@ class CallBreaker {
   grpc::Status Attempt(
       const std::function<grpc::Status(grpc::ClientContext&)>& attempt,
       grpc::ClientContext& context) ABSL_LOCKS_EXCLUDED(mu_);
-  // Whether it was broken, then or before.
-  bool Pause(absl::Duration pause) ABSL_LOCKS_EXCLUDED(mu_);
+  bool broken() const ABSL_LOCKS_EXCLUDED(mu_);
+  // Sleeps, but not beyond Break.
+  void Pause(absl::Duration pause) ABSL_LOCKS_EXCLUDED(mu_);
 
-  absl::Mutex mu_;
+  mutable absl::Mutex mu_;
   bool broken_ ABSL_GUARDED_BY(mu_) = false;
   absl::flat_hash_set<grpc::ClientContext*> under_way_ ABSL_GUARDED_BY(mu_);
 };

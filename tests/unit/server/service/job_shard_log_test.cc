@@ -287,9 +287,9 @@ TEST(JobShardLogTest, TheSameContributorsFromACut) {
   EXPECT_EQ(shard.Arrays(), arrays);
 }
 
-TEST(JobShardLogTest, ADecisionThatMayNotHaveReachedTheLogHolds) {
-  LoggedShard shard(Request(kBackup, 2, 0));
-  shard.InitAll(1);
+// Ranks 1 and 2 complete clock 0, the server dies: that they are its
+// contributors, and nobody else, is all that another server hears.
+void ExpectFirstTwoDecidedOverADeath(LoggedShard& shard) {
   for (int rank : {1, 2}) Clock(shard, rank, 0);
   shard.Settle();
   ASSERT_TRUE(shard.KillAndReopen().ok());
@@ -300,6 +300,12 @@ TEST(JobShardLogTest, ADecisionThatMayNotHaveReachedTheLogHolds) {
   ASSERT_FALSE(shard.told.empty());
   for (const LoggedShard::Told& told : shard.told)
     EXPECT_EQ(told, (LoggedShard::Told{1, 0, {1, 2}}));
+}
+
+TEST(JobShardLogTest, ADecisionThatMayNotHaveReachedTheLogHolds) {
+  LoggedShard shard(Request(kBackup, 2, 0));
+  shard.InitAll(1);
+  ExpectFirstTwoDecidedOverADeath(shard);
   EXPECT_EQ(shard.shard().min_version(), 1);
 }
 
@@ -335,15 +341,7 @@ TEST(JobShardLogTest, NobodyElseDecidesInThisServersName) {
   const ps::MessageHeader decided =
       shard.Header(MessageType::kContributors, -2, 0, 0);
   EXPECT_FALSE(Tell(shard, decided, {0, 2}));
-  for (int rank : {1, 2}) Clock(shard, rank, 0);
-  shard.Settle();
-  ASSERT_TRUE(shard.KillAndReopen().ok());
-  shard.Settle();
-  shard.Settle();
-  shard.shard().OnServerConnected(1);
-  ASSERT_FALSE(shard.told.empty());
-  for (const LoggedShard::Told& told : shard.told)
-    EXPECT_EQ(told, (LoggedShard::Told{1, 0, {1, 2}}));
+  ExpectFirstTwoDecidedOverADeath(shard);
 }
 
 // ---- Members ----------------------------------------------------------------
